@@ -1,0 +1,41 @@
+"""Durable batch ingestion of files into a chatflow service.
+
+The database is the truth, the core decides, adapters obey, steps connect them, and Celery only
+wakes them up.
+
+==================  ===============================================================================
+``errors``          the error tree, split by what the caller does next
+``core``            pure: protocol messages, the dialog, states, planning, pacing
+``ports``           what the steps need from the world, as Protocols
+``steps``           the use cases: register, submit, poll, sweep, finish, notify, schedule
+``adapters``        HTTP, websocket, sources, database: each the only importer of its library
+``settings``        the only reader of the environment
+``bootstrap``       settings -> adapters -> steps, and the per-process event loop
+``app``, ``tasks``  the Celery application and one thin task per step
+``client``          what upstream Python jobs import
+``cli``             the command line
+``simulator``       a stand-in for the service, for demos and tests
+==================  ===============================================================================
+
+``celery -A worker ...`` finds the application as the attribute ``celery`` of this package; it is
+imported only when it is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+    celery: Celery
+
+
+def __getattr__(name: str) -> object:
+    if name in {"celery", "app"}:
+        import importlib
+
+        # Tasks are imported with the application, so that every way to load it knows them.
+        importlib.import_module("worker.tasks")
+        return importlib.import_module("worker.app").app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
