@@ -233,9 +233,7 @@ class Batches(Protocol):
 class Queue(Protocol):
     """Claim, and record under the claim's fence."""
 
-    def claim(
-        self, profile: str, crew: Crew, lane: Lane, limit: int, lease: float
-    ) -> Claim:
+    def claim(self, profile: str, crew: Crew, lane: Lane, limit: int, lease: float) -> Claim:
         """Take up to `limit` due files of a crew under a lease of `lease` seconds.
 
         Submit lane: in the order of their turns, and `queued` files become `submitting`. Poll
@@ -291,7 +289,7 @@ class Queue(Protocol):
         ...
 
     def take_wake(self, crew: Crew, lane: Lane, quiet: float) -> bool:
-        """Whether the caller should send this wake-up: once per `quiet` seconds over all workers."""
+        """Whether the caller should send this wake-up: once per `quiet` seconds over the fleet."""
         ...
 
 

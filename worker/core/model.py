@@ -16,7 +16,7 @@ UploadId = NewType("UploadId", UUID)
 DialogId = NewType("DialogId", UUID)
 LeaseToken = NewType("LeaseToken", UUID)
 Crew = NewType("Crew", str)
-"""Who attends to a file: the workers of a profile, or one embedded run (see `fleet`, `run_crew`)."""
+"""Who attends to a file: the workers of a profile (`fleet`), or one embedded run (`run_crew`)."""
 
 RUN_PREFIX = "run:"
 
