@@ -1,0 +1,32 @@
+"""One line of results: the fields that every export shares, in their fixed order."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any
+
+from worker.core.model import FileResult
+
+COLUMNS = tuple(field.name for field in fields(FileResult))
+"""The names of a line's fields, in the order of the outward contract."""
+
+
+def result_line(result: FileResult) -> dict[str, Any]:
+    """A file's result as plain JSON values, its keys in the order of `COLUMNS`."""
+    return {name: _plain(name, getattr(result, name)) for name in COLUMNS}
+
+
+def iso_utc(moment: datetime | None) -> str | None:
+    """ISO 8601 with the offset of UTC, to the millisecond; None stays None."""
+    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
+def _plain(name: str, value: Any) -> Any:
+    match name:
+        case "batch_id" | "file_id" | "state":
+            return str(value)
+        case "submitted_at" | "finished_at":
+            return iso_utc(value)
+        case _:
+            return value
