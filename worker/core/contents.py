@@ -22,22 +22,8 @@ _DEEPEST = 100
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 _FENCE = re.compile(r"\s*```[a-zA-Z0-9_-]*[ \t]*\r?\n?")
 _LONG_NUMBER = re.compile("[0-9]{20}")
-_EMPTY = frozenset(
-    (
-        "",
-        "[]",
-        "{}",
-        "null",
-        "none",
-        '""',
-        "''",
-        "['']",
-        '[""]',
-        "['[]']",
-        '["[]"]',
-        "[null]",
-        "[none]",
-    )
+_EMPTY = frozenset({"", "[]", "{}", "null", "none", '""', "''"}) | frozenset(
+    {"['']", '[""]', "['[]']", '["[]"]', "[null]", "[none]"}
 )
 
 
