@@ -36,6 +36,5 @@ def __getattr__(name: str) -> object:
         import importlib
 
         # Tasks are imported with the application, so that every way to load it knows them.
-        importlib.import_module("worker.tasks")
-        return importlib.import_module("worker.app").app
+        return importlib.import_module("worker.tasks").configured_app()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""What the steps need from the world: Protocols only, implemented by the adapters.
+"""What the steps need from the world: Protocols only, implemented at the edges.
 
 The store is synchronous (steps call it from worker threads), talk with the service is
 asynchronous. All waits and ages are seconds, and every moment is the database's, never a
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Literal, Protocol
 
 from worker.core.lifecycle import FileState, Lane
 from worker.core.model import (
@@ -37,6 +37,47 @@ from worker.core.model import (
     Verdict,
 )
 from worker.errors import Channel
+
+EventName = Literal[
+    "batch_cancelled",
+    "batch_finished",
+    "batch_registered",
+    "credentials_refused",
+    "dialog_failed",
+    "dialog_opened",
+    "files_failed",
+    "notification_dead",
+    "notification_failed",
+    "notification_sent",
+    "poll_failed",
+    "profile_frozen",
+    "profile_paused",
+    "profile_resumed",
+    "profile_thawed",
+    "schedule_fired",
+    "schedule_failed",
+    "service_unreachable",
+    "shift_ended",
+    "step_failed",
+    "store_unavailable",
+    "taken_away",
+    "take_away_failed",
+    "unknown_status",
+    "upload_accepted",
+    "upload_failed",
+    "upload_unknown",
+    "worker_draining",
+    "worker_ready",
+]
+"""Every event that is logged."""
+
+CounterName = Literal[
+    "chatflow_ingest_calls_total",  # profile, channel, outcome
+    "chatflow_ingest_uploads_total",  # profile, outcome
+    "chatflow_ingest_files_total",  # profile, state
+]
+
+HistogramName = Literal["chatflow_ingest_call_seconds"]  # profile, channel
 
 # --- the service ---------------------------------------------------------------------------------
 
@@ -412,4 +453,35 @@ class Store(Batches, Queue, Gates, Budget, Outbox, Schedules, Protocol):
 
     def now(self) -> float:
         """The database's clock, POSIX seconds."""
+        ...
+
+
+# --- around the steps ----------------------------------------------------------------------------
+
+
+class Waker(Protocol):
+    """Wakes the workers; the database holds the work itself."""
+
+    def wake(self, profile: str, crew: Crew, lane: Lane) -> None:
+        """Send one wake-up, best effort: losing it costs at most a sweep's interval."""
+        ...
+
+    def wake_notify(self) -> None:
+        """Say that the outbox holds something, as little reliably."""
+        ...
+
+
+class Telemetry(Protocol):
+    """What operators get to see; takes ids and counts, never contents or credentials."""
+
+    def event(self, name: EventName, **fields: object) -> None:
+        """Say one thing that happened."""
+        ...
+
+    def count(self, metric: CounterName, amount: float = 1.0, **labels: str) -> None:
+        """Add to a counter."""
+        ...
+
+    def observe(self, metric: HistogramName, seconds: float, **labels: str) -> None:
+        """Note one duration."""
         ...

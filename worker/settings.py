@@ -351,6 +351,17 @@ class Settings(ServiceSettings, BaseSettings):
         """Whether there is no broker that other processes could reach."""
         return self.broker_url.startswith("memory://")
 
+    def require_broker(self) -> None:
+        """Refuse the in-process broker, for what has to reach other processes.
+
+        Raises:
+            ConfigurationError: the broker is memory://.
+        """
+        if self.is_embedded:
+            raise ConfigurationError(
+                "INGEST_BROKER_URL: memory:// reaches no other process; set redis:// or amqp://"
+            )
+
     def profile_names(self) -> list[str]:
         """The default profile and those of the profiles file."""
         return [DEFAULT_PROFILE, *(n for n in self._profile_tables() if n != DEFAULT_PROFILE)]

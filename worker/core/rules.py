@@ -1,0 +1,36 @@
+"""What one profile is configured to do, as the steps need it; durations are seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from worker.core.lifecycle import SettleAt
+
+LEASE = 60.0
+"""How long a claim holds without a renewal: a dead worker's files are taken up after that."""
+
+RENEW_EVERY = 15.0
+"""How often leases in hand are renewed: three renewals may fail before one is lost."""
+
+SETTLE_DELAY = 5.0
+"""How long a lost upload reply may still turn up before the file is decided upon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """One profile's limits and choices.
+
+    Rates are calls a second, None for no limit; the ceiling and the rates hold over all workers.
+    """
+
+    profile: str
+    settle_at: SettleAt = SettleAt.PARSE
+    poll_deadline: float = 3600.0
+    max_upload_attempts: int = 5
+    on_unknown_upload: Literal["resubmit", "fail"] = "resubmit"
+    max_concurrent_uploads: int = 8
+    rate_limit: float | None = None
+    poll_rate_limit: float | None = None
+    poll_price: float = 1.0
+    unreachable_after: float = 180.0

@@ -1,0 +1,111 @@
+"""Embedded mode: the same tasks in this process, on an in-memory broker, for one batch.
+
+The database is the truth, so nothing is lost with the broker's memory: what is due is claimed
+again by whoever comes next.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from threading import Thread
+from types import TracebackType
+from typing import Self
+
+from celery.worker import WorkController, state
+
+from worker import tasks
+from worker.adapters.database import SqlStore, run_lock
+from worker.app import CeleryWaker, app, configure
+from worker.bootstrap import Hours, Runtime
+from worker.core.lifecycle import BatchState, Lane
+from worker.core.model import BatchId, BatchStatus, run_crew
+from worker.settings import Settings
+
+HOURS = Hours(grace=10.0, tick=0.25)
+"""An interrupted run has to be gone within 15 seconds, so its grace is shorter than a fleet's."""
+
+LOOK_EVERY = 0.2
+
+
+class EmbeddedRun:
+    """One batch's embedded worker, as a context manager.
+
+    Entering takes the database's run lock, makes this run the batch's crew and frees what a
+    killed predecessor had in hand; leaving drains and stops the worker within some seconds.
+
+    Raises:
+        RunInProgress: another embedded run works on this database.
+    """
+
+    def __init__(self, settings: Settings, store: SqlStore, batch: BatchId, profile: str) -> None:
+        self._settings = settings
+        self._store = store
+        self._batch = batch
+        self._profile = profile
+        self._crew = run_crew(batch)
+        self._exits = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as exits:
+            exits.enter_context(run_lock(self._settings.database_url))
+            configure(self._settings, embedded=True)
+            self._store.resume(self._profile)  # a run finds out for itself whether it is let in
+            self._store.hand_over(self._batch, self._crew)
+            runtime = Runtime(
+                self._settings,
+                self._store,
+                CeleryWaker(),
+                mine=lambda crew: crew == self._crew,
+                hours=HOURS,
+            )
+            exits.callback(runtime.close)
+            tasks.install(runtime)
+            exits.callback(tasks.install, None)
+            exits.callback(self._stop, self._start())
+            exits.callback(runtime.drain)
+            self._exits = exits.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._exits.__exit__(kind, error, trace)
+
+    def wait(
+        self, on_progress: Callable[[BatchStatus], None], timeout: float | None = None
+    ) -> BatchStatus:
+        """Wait until the batch is over, or for `timeout` seconds; the status tells which."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            status = self._store.status(self._batch)
+            on_progress(status)
+            if status.state is not BatchState.RUNNING:
+                return status
+            if end is not None and time.monotonic() >= end:
+                return status
+            time.sleep(LOOK_EVERY)
+
+    def _start(self) -> tuple[WorkController, Thread]:
+        state.should_stop = state.should_terminate = None  # Celery keeps these for the process
+        worker = app.Worker(
+            pool="threads",
+            quiet=True,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+        )
+        thread = Thread(target=worker.start, name="embedded-worker", daemon=True)
+        thread.start()
+        for lane in (Lane.SUBMIT, Lane.POLL):
+            CeleryWaker().wake(self._profile, self._crew, lane)
+        return worker, thread
+
+    def _stop(self, started: tuple[WorkController, Thread]) -> None:
+        worker, thread = started
+        worker.stop()
+        thread.join(timeout=HOURS.grace + 2)

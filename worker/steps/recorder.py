@@ -1,0 +1,90 @@
+"""The one way from the steps to the store's three hot writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import anyio
+
+from worker.core.model import (
+    ClaimedFile,
+    DialogId,
+    DialogLoad,
+    FileId,
+    LeaseToken,
+    UploadId,
+    Verdict,
+)
+from worker.ports import Store
+from worker.steps.grouping import GroupCommit
+
+
+class Recorder:
+    """Groups uploads begun, uploads sent and verdicts into few transactions.
+
+    A reply of the service has to be in the database within half a second: the gathering
+    pauses below are a tenth of that, and buy transactions of tens of rows.
+    """
+
+    def __init__(self, store: Store, *, gather: float = 0.05) -> None:
+        self._store = store
+        self._loads: GroupCommit[DialogLoad, DialogId] = GroupCommit(
+            self._begin, lambda load: load.session.id, gather=0.005, limit=20
+        )
+        self._sent: GroupCommit[tuple[str, UploadId], UploadId] = GroupCommit(
+            self._mark_sent, lambda sent: sent[1], gather=0.005
+        )
+        self._verdicts: GroupCommit[Verdict, FileId] = GroupCommit(
+            store.record, lambda verdict: verdict.file, gather=gather
+        )
+
+        self._back: GroupCommit[tuple[FileId, LeaseToken], FileId] = GroupCommit(
+            self._hand_back, lambda held: held[0], gather=gather
+        )
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._loads.run)
+            tasks.start_soon(self._sent.run)
+            tasks.start_soon(self._verdicts.run)
+            tasks.start_soon(self._back.run)
+
+    async def flush(self, within: float = 5.0) -> None:
+        """Wait until what was put so far is written, or the time is over."""
+        with anyio.move_on_after(within):
+            while any(each.waiting for each in (self._sent, self._verdicts, self._back)):  # noqa: ASYNC110
+                await anyio.sleep(0.01)
+
+    async def begin(self, load: DialogLoad) -> bool:
+        """Write a dialog session and its uploads as intents; False when no file is held."""
+        return await self._loads.put(load)
+
+    async def sent(self, profile: str, upload: UploadId) -> bool:
+        """Write that an upload is about to be sent; False when it must not be."""
+        return await self._sent.put((profile, upload))
+
+    async def verdict(self, verdict: Verdict) -> bool:
+        """Write what becomes of a file; False when it was no longer ours."""
+        return await self._verdicts.put(verdict)
+
+    async def hand_back(self, file: ClaimedFile) -> None:
+        """Give a file back unworked."""
+        await self._back.put((file.id, file.token))
+
+    def _hand_back(self, held: Sequence[tuple[FileId, LeaseToken]]) -> set[FileId]:
+        self._store.hand_back(held)
+        return {file for file, _ in held}
+
+    def _begin(self, loads: Sequence[DialogLoad]) -> set[DialogId]:
+        held = self._store.begin_uploads(loads)
+        return {
+            load.session.id for load in loads if any(intent.id in held for intent in load.intents)
+        }
+
+    def _mark_sent(self, uploads: Sequence[tuple[str, UploadId]]) -> set[UploadId]:
+        allowed: set[UploadId] = set()
+        for profile in {profile for profile, _ in uploads}:
+            ids = [upload for owner, upload in uploads if owner == profile]
+            allowed |= self._store.mark_sent(profile, ids)
+        return allowed
