@@ -119,9 +119,7 @@ class Simulator:
         self.service = Service(load_scenario(scenario), clock)
         self._host = host
         self._port = port
-        # No router, middleware or access log: the stand-in shares the machine with what it tests.
-        server = web.Server(self._handle, access_log=None)
-        self._runner = web.ServerRunner(server, shutdown_timeout=0.5)
+        self._runner: web.ServerRunner | None = None
 
     @property
     def url(self) -> str:
@@ -150,15 +148,24 @@ class Simulator:
         self.service.reset()
 
     async def __aenter__(self) -> Self:
+        # No router, middleware or access log: the stand-in shares the machine with what it tests.
+        server = web.Server(self._handle, access_log=None)
+        self._runner = web.ServerRunner(server, shutdown_timeout=0.5)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self._host, self._port).start()
-        except OSError as error:
+            await self._listen(self._runner)
+        except ConfigurationError:
             await self._runner.cleanup()
+            raise
+        return self
+
+    async def _listen(self, runner: web.ServerRunner) -> None:
+        try:
+            await web.TCPSite(runner, self._host, self._port).start()
+        except OSError as error:
             where = f"{self._host}:{self._port}"
             raise ConfigurationError(f"simulator: can't listen on {where}: {error}") from error
-        self._port = self._runner.addresses[0][1]
-        return self
+        self._port = runner.addresses[0][1]
 
     async def __aexit__(
         self,
@@ -170,7 +177,8 @@ class Simulator:
             socket.close(code=WSCloseCode.GOING_AWAY) for socket in tuple(self.service.sockets)
         )
         await asyncio.gather(*closing, return_exceptions=True)
-        await self._runner.cleanup()
+        if self._runner is not None:
+            await self._runner.cleanup()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.raw_path.partition("?")[0]
