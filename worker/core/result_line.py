@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from datetime import UTC, datetime
 from typing import Any
 
 from worker.core.model import FileResult
+from worker.core.report import iso
 
 COLUMNS = tuple(field.name for field in fields(FileResult))
 """The names of a line's fields, in the order of the outward contract."""
@@ -17,16 +17,11 @@ def result_line(result: FileResult) -> dict[str, Any]:
     return {name: _plain(name, getattr(result, name)) for name in COLUMNS}
 
 
-def iso_utc(moment: datetime | None) -> str | None:
-    """ISO 8601 with the offset of UTC, to the millisecond; None stays None."""
-    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds")
-
-
 def _plain(name: str, value: Any) -> Any:
     match name:
         case "batch_id" | "file_id" | "state":
             return str(value)
         case "submitted_at" | "finished_at":
-            return iso_utc(value)
+            return None if value is None else iso(value)
         case _:
             return value

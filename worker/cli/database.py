@@ -1,0 +1,52 @@
+"""``db``: the tables and their revisions."""
+
+from typing import Annotated
+
+import typer
+
+from worker.cli.terminal import put, say
+
+app = typer.Typer(
+    name="db", help="Create, update or look at the database's tables.", no_args_is_help=True
+)
+
+
+@app.command()
+def upgrade() -> None:
+    """Create the tables, or bring them up to this version."""
+    from worker.adapters.database import migrate
+
+    url = _url()
+    migrate.upgrade(url)
+    put(f"at revision {migrate.current(url)}")
+
+
+@app.command()
+def current() -> None:
+    """Print the database's revision, and whether this version wants another."""
+    from worker.adapters.database import migrate
+
+    revision, head = migrate.current(_url()), migrate.head()
+    put(revision or "none")
+    if revision != head:
+        say(f"this version wants {head}: chatflow-ingest db upgrade")
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def downgrade(
+    revision: Annotated[
+        str, typer.Argument(help='A revision, "-1" for one step back, "base" for no tables.')
+    ] = "-1",
+) -> None:
+    """Take the tables back to a former revision. What it did not know is lost."""
+    from worker.adapters.database import migrate
+
+    url = _url()
+    migrate.downgrade(url, revision)
+    put(f"at revision {migrate.current(url) or 'none'}")
+
+
+def _url() -> str:
+    from worker.settings import Settings
+
+    return Settings.load().database_url
