@@ -165,12 +165,24 @@ class HttpService:
                     body.on_progress = _postpone(stall)
                 response = await self._client.send(request, stream=True)
                 return await self._read(response)
-        except aiohttp.ClientResponseError as error:
-            problem = lost(f"a broken reply: HTTP {error.status}, {error.message}"[:200])
+        except aiohttp.ClientResponseError:
+            problem = lost("the reply is not HTTP")
         except FAILURES as error:
-            problem, cause = _problem(error, lost), error
-        # Raised here, outside the handlers: some of aiohttp's errors show the request's headers.
+            problem, cause = self._problem(error, lost), self._showable(error)
+        # Raised here, outside the handlers: some of aiohttp's errors show the request's headers,
+        # or quote what the service sent.
         raise problem from cause
+
+    def _problem(self, error: Exception, lost: type[IngestError]) -> IngestError:
+        words = self._redact(f"{type(error.__cause__ or error).__name__}: {error}")
+        if fate(error) is Fate.NOT_SENT:
+            return ServiceUnreachable(f"no connection to the service ({words})")
+        return lost(f"the connection gave no reply ({words})")
+
+    def _showable(self, error: Exception) -> Exception | None:
+        """The error as a cause for tracebacks, unless it would show a credential."""
+        told = f"{error!r} {error.__cause__!r} {error.__cause__}"
+        return error if self._redact(told) == told else None
 
     async def _read(self, response: httpx.Response) -> _Answer:
         """Read a reply; a status that has arrived counts even when its body is lost."""
@@ -461,10 +473,3 @@ def fate(error: Exception) -> Fate:
     cause = error.__cause__
     known = cause if isinstance(cause, aiohttp.ClientError) else error
     return next((FATES[kind] for kind in type(known).__mro__ if kind in FATES), Fate.BEGUN)
-
-
-def _problem(error: Exception, lost: type[IngestError]) -> IngestError:
-    words = f"{type(error.__cause__ or error).__name__}: {error}"
-    if fate(error) is Fate.NOT_SENT:
-        return ServiceUnreachable(f"no connection to the service ({words})")
-    return lost(f"the connection gave no reply ({words})")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import unquote
@@ -55,18 +56,19 @@ def _parse(raw: bytes | str, build: Callable[[Any], _Built]) -> _Built:
     orjson refuses lone surrogates, which the service is known to send, and rounds integers
     beyond 64 bits.
     """
-    try:
+    with suppress(orjson.JSONDecodeError, _InexactNumber):
         return build(orjson.loads(raw))
-    except (orjson.JSONDecodeError, _InexactNumber):
-        return build(_load_slowly(raw))
+    # Past the handlers, so that no parser's error, which holds the whole text, hangs on ours.
+    value = _load_slowly(raw)
+    with suppress(_InexactNumber):
+        return build(value)
+    raise MalformedReply("the service sent an id that is no whole number")
 
 
 def _load_slowly(raw: bytes | str) -> Any:
     text = raw if isinstance(raw, str) else raw.decode("utf-8", "replace")
-    try:
+    with suppress(ValueError, RecursionError):
         return json.loads(text.lstrip("\ufeff"))
-    except (ValueError, RecursionError):
-        pass  # raised below: the parser's own error would carry the whole text with it
     raise MalformedReply(f"the service sent {len(raw)} bytes that are not JSON")
 
 
