@@ -1,0 +1,792 @@
+import asyncio
+import contextlib
+import gzip
+import hashlib
+import json
+import logging
+import tracemalloc
+from collections.abc import AsyncIterator
+from email.utils import formatdate
+
+import aiohttp
+import httpx
+import pytest
+from aiohttp import web
+
+from worker.adapters import http
+from worker.adapters.http import FATES, Fate, HttpService, fate
+from worker.core.model import Credentials, UploadForm, UploadReply
+from worker.errors import (
+    ConfigurationError,
+    CredentialsRefused,
+    IngestError,
+    ServiceBusy,
+    ServiceFault,
+    ServiceUnreachable,
+    SourceRejected,
+    UploadRefused,
+    UploadUnknown,
+)
+
+pytestmark = pytest.mark.anyio
+
+CREDENTIALS = Credentials("key%3Dsecret", "token-secret", "someone@example.org")
+FORM = UploadForm("flow-1", "variable", "talk.wav", "wav", "text", "line one\r\nline two")
+UPLOAD = "/openapi/v1/chatflow/offline_upload_file/"
+STATUS = "/openapi/v1/chatflow/get_offline_file_status/"
+
+
+class Content:
+    """A file in memory, or one that pretends to have so many bytes."""
+
+    def __init__(self, *chunks, size=None, name="talk.wav", failure=None):
+        self.pieces = chunks
+        self.size = sum(map(len, chunks)) if size is None else size
+        self.name = name
+        self.failure = failure
+        self.sha256 = ""
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        for piece in self.pieces:
+            yield piece
+        if self.failure is not None:
+            raise self.failure
+
+
+class Huge(Content):
+    """Many times the same chunk."""
+
+    def __init__(self, chunk, times):
+        super().__init__(size=len(chunk) * times)
+        self.chunk, self.times = chunk, times
+
+    async def chunks(self):
+        for _ in range(self.times):
+            yield self.chunk
+
+
+@contextlib.asynccontextmanager
+async def opened(base_url, **changes):
+    service = HttpService(
+        **{"base_url": base_url, "credentials": CREDENTIALS, "tenant_name": "AiopsTest"} | changes
+    )
+    try:
+        yield service
+    finally:
+        await service.aclose()
+
+
+class Service:
+    """A loopback service that keeps what it was sent and answers what a test says."""
+
+    def __init__(self):
+        self.reply = (
+            web.json_response,
+            ({"code": "000000", "data": {"id": 2**60 + 1, "status": 1}},),
+            {},
+        )
+        self.forms = []
+        self.requests = []
+
+    def answer(self, *args, **kwargs):
+        self.reply = web.Response, args, kwargs
+
+    def answer_json(self, payload, **kwargs):
+        self.reply = web.json_response, (payload,), kwargs
+
+    async def upload(self, request):
+        self.requests.append(request)
+        form = {}
+        async for part in await request.multipart():
+            if part.name == "file":
+                form["file name"] = part.filename
+                form["file size"], form["file hash"] = await digest(part)
+            else:
+                form[part.name] = (await part.read()).decode()
+        self.forms.append(form)
+        return self.respond()
+
+    async def status(self, request):
+        self.requests.append(request)
+        return self.respond()
+
+    def respond(self):
+        build, args, kwargs = self.reply
+        return build(*args, **kwargs)
+
+
+async def digest(part):
+    size, sha = 0, hashlib.sha256()
+    while chunk := await part.read_chunk(1 << 18):
+        size += len(chunk)
+        sha.update(chunk)
+    return size, sha.hexdigest()
+
+
+@pytest.fixture
+async def service():
+    service = Service()
+    app = web.Application()
+    app.router.add_post(UPLOAD, service.upload)
+    app.router.add_get(STATUS, service.status)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    service.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield service
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def client(service):
+    async with opened(service.base_url + "/") as client:
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def raw_service(behave):
+    """A server that does as it is told with each connection, below HTTP."""
+    tasks, writers = set(), []
+
+    async def handle(reader, writer):
+        tasks.add(asyncio.current_task())
+        writers.append(writer)
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await behave(reader, writer)
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for writer in writers:
+        writer.transport.abort()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+# --- what is sent --------------------------------------------------------------------------------
+
+
+async def test_an_upload_carries_every_field(service, client):
+    reply = await client.upload(FORM, Content(b"abc", b"def"))
+    assert reply == UploadReply(str(2**60 + 1), 1)
+    (form,) = service.forms
+    assert form == {
+        "mode": "1",
+        "username": "someone@example.org",
+        "tenant_name": "AiopsTest",
+        "flow_uuid": "flow-1",
+        "extra_params": "variable",
+        "file_format": "wav",
+        "parse_model": "text",
+        "parse_prompt": "line one\r\nline two",
+        "file_name": "talk.wav",
+        "file name": "talk.wav",
+        "file size": 6,
+        "file hash": hashlib.sha256(b"abcdef").hexdigest(),
+    }
+    headers = service.requests[0].headers
+    assert headers["cybertron-robot-key"] == "key%3Dsecret"
+    assert headers["cybertron-robot-token"] == "token-secret"
+    assert headers["username"] == "someone@example.org"
+    assert int(headers["Content-Length"]) > 6
+    assert "Transfer-Encoding" not in headers
+
+
+async def test_inputs_travel_when_given(service, client):
+    form = UploadForm("f", "v", "a.wav", "", "", "", inputs='{"a": "ü"}')
+    await client.upload(form, Content(b"x"))
+    assert service.forms[0]["inputs"] == '{"a": "ü"}'
+
+
+async def test_forms_of_different_dialogs_are_not_mixed_up(service, client):
+    for flow in ("f1", "f2", "f1"):
+        for name in ("a.wav", "b.wav"):
+            await client.upload(UploadForm(flow, "v", name, "", "", ""), Content(b"x"))
+    assert [(form["flow_uuid"], form["file_name"]) for form in service.forms] == [
+        ("f1", "a.wav"),
+        ("f1", "b.wav"),
+        ("f2", "a.wav"),
+        ("f2", "b.wav"),
+        ("f1", "a.wav"),
+        ("f1", "b.wav"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "合同 (终稿).pdf",
+        'with "quotes".wav',
+        "it's.wav",
+        "semi;colon=.wav",
+        "emoji 😀.txt",
+        "line\r\nbreak.wav",
+        "back\\slash.wav",
+        "percent%22.wav",
+        "ünï.wav",
+        "no-extension",
+    ],
+)
+async def test_any_file_name_survives(service, client, name):
+    await client.upload(UploadForm("f", "v", name, "", "", ""), Content(b"x", name=name))
+    assert service.forms[0]["file_name"] == name
+    assert service.forms[0]["file size"] == 1
+
+
+async def test_a_file_name_that_is_no_unicode_is_mended(service, client):
+    await client.upload(UploadForm("f", "v", "a\udcff.wav", "", "", ""), Content(b"x"))
+    assert service.forms[0]["file_name"] == "a\ufffd.wav"
+
+
+@pytest.mark.parametrize(
+    "size", [1, http.SMALL_BODY - 2000, http.SMALL_BODY, http.SMALL_BODY + 1, 3 * 2**20]
+)
+async def test_files_of_every_size_arrive_whole(service, client, size):
+    data = bytes(range(256)) * (size // 256 + 1)
+    data = data[:size]
+    await client.upload(FORM, Content(*(data[i : i + 65536] for i in range(0, size, 65536))))
+    assert service.forms[0]["file size"] == size
+    assert service.forms[0]["file hash"] == hashlib.sha256(data).hexdigest()
+
+
+async def test_a_large_file_never_sits_in_memory(service, client):
+    content = Huge(b"x" * 2**20, 100)
+    tracemalloc.start()
+    try:
+        await client.upload(FORM, content)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert service.forms[0]["file size"] == content.size
+    assert peak < 30 * 2**20
+
+
+async def test_a_status_call_is_a_get_with_the_three_headers(service, client):
+    service.answer_json(
+        {
+            "code": "000000",
+            "data": {
+                "file_id": 6,
+                "status": 5,
+                "error_msg": "",
+                "parse_content": "['[]']",
+                "llm_content": None,
+            },
+        }
+    )
+    reply = await client.ask("12 3&x=1")
+    assert (reply.status, reply.parse_content, reply.llm_content) == (5, "['[]']", None)
+    (request,) = service.requests
+    assert dict(request.query) == {"file_id": "12 3&x=1"}
+    assert request.headers["Content-Type"] == "application/json"
+    assert request.headers["cybertron-robot-key"] == "key%3Dsecret"
+    assert request.headers["cybertron-robot-token"] == "token-secret"
+    assert request.headers["username"] == "someone@example.org"
+
+
+async def test_credentials_are_decoded_when_asked_and_names_are_utf8(service):
+    credentials = Credentials("key%3Dsecret", "t%2Bx", "用户甲")
+    async with opened(service.base_url, credentials=credentials, decode_credentials=True) as client:
+        await client.upload(FORM, Content(b"x"))
+    headers = service.requests[0].headers
+    assert headers["cybertron-robot-key"] == "key=secret"
+    assert headers["cybertron-robot-token"] == "t+x"
+    assert dict(service.requests[0].raw_headers)[b"username"].decode() == "用户甲"
+    assert service.forms[0]["username"] == "用户甲"
+
+
+async def test_cookies_are_not_kept(service, client):
+    service.reply = (
+        web.json_response,
+        ({"code": "000000", "data": {"status": 1}},),
+        {"headers": {"Set-Cookie": "a=b"}},
+    )
+    await client.ask("1")
+    await client.ask("2")
+    assert "Cookie" not in service.requests[1].headers
+
+
+async def test_compressed_and_large_replies_are_read(service, client):
+    payload = {"code": "000000", "data": {"status": 5, "parse_content": "x" * 5_000_000}}
+    body = gzip.compress(json.dumps(payload).encode())
+    service.answer(
+        body=body, headers={"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    )
+    reply = await client.ask("1")
+    assert len(reply.parse_content) == 5_000_000
+
+
+async def test_endless_replies_are_not_read_to_their_end(service, client, monkeypatch):
+    monkeypatch.setattr(http, "LARGEST_REPLY", 1000)
+    service.answer_json(
+        {"code": "000000", "data": {"id": 1, "status": 5, "parse_content": "x" * 2000}}
+    )
+    with pytest.raises(ServiceFault):
+        await client.ask("1")
+    with pytest.raises(UploadUnknown):
+        await client.upload(FORM, Content(b"x"))
+
+
+# --- what an answer means ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_401_and_403_refuse_the_credentials(service, client, status):
+    service.answer(status=status)
+    with pytest.raises(CredentialsRefused):
+        await client.upload(FORM, Content(b"x"))
+    with pytest.raises(CredentialsRefused):
+        await client.ask("1")
+
+
+@pytest.mark.parametrize(("status", "everything"), [(429, False), (503, True)])
+@pytest.mark.parametrize(
+    ("header", "wait"), [({}, None), ({"Retry-After": "9"}, 9.0), ({"Retry-After": "x"}, None)]
+)
+async def test_429_and_503_say_how_long_to_wait(service, client, status, everything, header, wait):
+    service.answer(status=status, headers=header)
+    for call in (client.ask("1"), client.upload(FORM, Content(b"x"))):
+        with pytest.raises(ServiceBusy) as caught:
+            await call
+        assert (caught.value.retry_after, caught.value.everything) == (wait, everything)
+
+
+async def test_retry_after_may_be_a_date(service, client):
+    service.answer(status=429, headers={"Retry-After": formatdate(4_000_000_000, usegmt=True)})
+    with pytest.raises(ServiceBusy) as caught:
+        await client.ask("1")
+    assert caught.value.retry_after == 3600.0
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code", "permanent"),
+    [
+        (400, "", "http_400", True),
+        (400, '{"code": "400123", "message": "bad form"}', "400123", True),
+        (413, "<html>too large</html>", "http_413", True),
+        (404, '{"code": "000000"}', "http_404", True),
+        (302, "", "http_302", True),
+        (408, "", "http_408", False),
+        (425, "", "http_425", False),
+        (200, '{"code": "400123", "message": "bad form"}', "400123", False),
+    ],
+)
+async def test_a_refused_upload(service, client, status, body, code, permanent):
+    service.answer(status=status, text=body, headers={"Location": "http://127.0.0.1:9/"})
+    with pytest.raises(UploadRefused) as caught:
+        await client.upload(FORM, Content(b"x"))
+    assert (caught.value.code, caught.value.permanent) == (code, permanent)
+    if code == "400123":
+        assert "bad form" in caught.value.message
+
+
+@pytest.mark.parametrize("status", [200, 400])
+async def test_words_that_refuse_the_credentials_of_an_upload(service, client, status):
+    service.answer(status=status, text='{"code": "400001", "message": "robot token is invalid"}')
+    with pytest.raises(CredentialsRefused):
+        await client.upload(FORM, Content(b"x"))
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (500, ""),
+        (502, "{}"),
+        (504, ""),
+        (200, ""),
+        (200, "<html>"),
+        (200, '{"code": "000000"}'),
+        (200, '{"code": "000000", "data": {"id": null}}'),
+        (201, "[]"),
+        (204, ""),
+    ],
+)
+async def test_an_unknown_upload(service, client, status, body):
+    service.answer(status=status, text=body)
+    with pytest.raises(UploadUnknown):
+        await client.upload(FORM, Content(b"x"))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [
+        (500, "", "http_500"),
+        (404, "", "http_404"),
+        (302, "", "http_302"),
+        (200, "", "service_fault"),
+        (200, '{"code": "000000"}', "service_fault"),
+        (200, '{"code": "400777", "message": "not yet"}', "400777"),
+        (200, '{"code": "400777", "message": "token bucket empty"}', "400777"),
+    ],
+)
+async def test_everything_else_about_a_status_call_is_asked_again(
+    service, client, status, body, code
+):
+    service.answer(status=status, text=body)
+    with pytest.raises(ServiceFault) as caught:
+        await client.ask("1")
+    assert caught.value.code == code
+
+
+async def test_a_status_call_refuses_credentials_by_code(service, client):
+    service.answer_json({"code": "401000", "message": "no"})
+    with pytest.raises(CredentialsRefused):
+        await client.ask("1")
+
+
+# --- the source ----------------------------------------------------------------------------------
+
+REJECTED = SourceRejected("disk on fire", code="unreadable")
+
+
+@pytest.mark.parametrize("chunk", [b"x" * 1000, b"x" * 2**20])
+async def test_a_source_that_breaks_off_is_told_as_it_is(service, client, chunk):
+    content = Content(chunk, size=len(chunk) + 10, failure=REJECTED)
+    with pytest.raises(SourceRejected) as caught:
+        await client.upload(FORM, content)
+    assert caught.value is REJECTED
+
+
+@pytest.mark.parametrize("chunk", [b"x" * 1000, b"x" * 2**20])
+@pytest.mark.parametrize("wrong", [-10, 10])
+async def test_a_file_that_changes_while_it_is_read(service, client, chunk, wrong):
+    with pytest.raises(SourceRejected, match="changed"):
+        await client.upload(FORM, Content(chunk, size=len(chunk) + wrong))
+    assert service.forms == []
+    await client.upload(FORM, Content(b"x"))
+    assert len(service.forms) == 1
+
+
+# --- below HTTP ----------------------------------------------------------------------------------
+
+
+async def head_of(reader):
+    return await reader.readuntil(b"\r\n\r\n")
+
+
+async def closes_at_once(reader, writer):
+    return
+
+
+async def closes_after_the_head(reader, writer):
+    await head_of(reader)
+
+
+async def resets_after_the_head(reader, writer):
+    await head_of(reader)
+    writer.transport.abort()
+
+
+async def says_nonsense(reader, writer):
+    await head_of(reader)
+    writer.write(b"\x00\x01 nonsense\r\n\r\n")
+    await writer.drain()
+
+
+async def breaks_off_its_reply(reader, writer):
+    await head_of(reader)
+    writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"code": ')
+    await writer.drain()
+
+
+async def breaks_off_its_chunks(reader, writer):
+    await head_of(reader)
+    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{}")
+    await writer.drain()
+
+
+async def lies_about_gzip(reader, writer):
+    await head_of(reader)
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd")
+    await writer.drain()
+
+
+BROKEN = [
+    closes_at_once,
+    closes_after_the_head,
+    resets_after_the_head,
+    says_nonsense,
+    breaks_off_its_reply,
+    breaks_off_its_chunks,
+    lies_about_gzip,
+]
+
+
+@pytest.mark.parametrize("behave", BROKEN)
+@pytest.mark.parametrize("content", [Content(b"x"), Huge(b"x" * 2**20, 20)])
+async def test_a_lost_reply_leaves_the_upload_unknown(behave, content):
+    async with raw_service(behave) as base_url, opened(base_url) as client:
+        with pytest.raises(UploadUnknown):
+            await client.upload(FORM, content)
+
+
+@pytest.mark.parametrize("behave", BROKEN)
+async def test_a_lost_status_reply_is_asked_again(behave):
+    async with raw_service(behave) as base_url, opened(base_url) as client:
+        with pytest.raises(ServiceFault):
+            await client.ask("1")
+
+
+async def never_answers(reader, writer):
+    await reader.read()
+
+
+async def test_a_slow_reply(monkeypatch):
+    for limits in ("_UPLOAD_LIMITS", "_STATUS_LIMITS"):
+        monkeypatch.setattr(http, limits, {"timeout": {"connect": 5, "pool": 5, "read": 0.05}})
+    async with raw_service(never_answers) as base_url, opened(base_url) as client:
+        with pytest.raises(UploadUnknown):
+            await client.upload(FORM, Content(b"x"))
+        with pytest.raises(ServiceFault):
+            await client.ask("1")
+
+
+async def test_a_service_that_stops_reading(monkeypatch):
+    monkeypatch.setattr(http, "STALLED_AFTER", 0.2)
+    over = asyncio.Event()
+
+    async def stops_reading(reader, writer):
+        await over.wait()
+
+    async with raw_service(stops_reading) as base_url, opened(base_url) as client:
+        with pytest.raises(UploadUnknown):
+            await client.upload(FORM, Huge(b"x" * 2**20, 50))
+        over.set()
+
+
+async def test_waiting_for_a_free_connection_has_sent_nothing(monkeypatch):
+    monkeypatch.setattr(http, "_STATUS_LIMITS", {"timeout": {"connect": 5, "pool": 0.1, "read": 5}})
+    asked = asyncio.Event()
+
+    async def holds(reader, writer):
+        asked.set()
+        await reader.read()
+
+    async with raw_service(holds) as base_url, opened(base_url, max_connections=1) as client:
+        first = asyncio.create_task(client.upload(FORM, Content(b"x")))
+        await asked.wait()
+        with pytest.raises(ServiceUnreachable):
+            await client.ask("1")
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+
+
+def answers_early(status, then):
+    async def behave(reader, writer):
+        await head_of(reader)
+        writer.write(
+            b"HTTP/1.1 %d No\r\nRetry-After: 3\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            % status
+        )
+        await writer.drain()
+        await then(reader)
+
+    return behave
+
+
+async def test_an_answer_before_the_body_was_sent_counts():
+    over = asyncio.Event()
+
+    async def waits(reader):
+        await over.wait()
+
+    content = Huge(b"x" * 2**20, 50)
+    async with raw_service(answers_early(429, waits)) as base_url, opened(base_url) as client:
+        with pytest.raises(ServiceBusy) as caught:
+            await client.upload(FORM, content)
+        assert caught.value.retry_after == 3.0
+        over.set()
+    over.clear()
+    async with raw_service(answers_early(401, waits)) as base_url, opened(base_url) as client:
+        with pytest.raises(CredentialsRefused):
+            await client.upload(FORM, content)
+        over.set()
+
+
+async def test_a_status_that_came_counts_although_its_body_is_lost():
+    async def behave(reader, writer):
+        await head_of(reader)
+        writer.write(b"HTTP/1.1 413 No\r\nContent-Length: 100\r\n\r\n{")
+        await writer.drain()
+
+    async with raw_service(behave) as base_url, opened(base_url) as client:
+        with pytest.raises(UploadRefused) as caught:
+            await client.upload(FORM, Content(b"x"))
+        assert caught.value.code == "http_413"
+
+
+async def test_nobody_listens(free_tcp_port):
+    async with opened(f"http://127.0.0.1:{free_tcp_port}") as client:
+        for content in (Content(b"x"), Huge(b"x" * 2**20, 2)):
+            with pytest.raises(ServiceUnreachable):
+                await client.upload(FORM, content)
+        with pytest.raises(ServiceUnreachable):
+            await client.ask("1")
+
+
+async def test_a_name_that_is_not_found(monkeypatch):
+    async def getaddrinfo(*args, **kwargs):
+        raise OSError(-2, "Name or service not known")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    async with opened("http://service.invalid") as client:
+        with pytest.raises(ServiceUnreachable):
+            await client.upload(FORM, Content(b"x"))
+
+
+async def test_tls_is_verified(tls_server):
+    async with opened(f"https://localhost:{tls_server.port}") as client:
+        with pytest.raises(ServiceUnreachable):
+            await client.upload(FORM, Content(b"x"))
+    assert tls_server.received == 0
+
+
+async def test_the_ca_bundle_is_trusted(service, server_tls, certificate):
+    app = web.Application()
+    app.router.add_get(STATUS, service.status)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server_tls).start()
+    service.answer_json({"code": "000000", "data": {"status": 2}})
+    port = runner.addresses[0][1]
+    async with opened(f"https://localhost:{port}", ca_bundle=str(certificate)) as client:
+        assert (await client.ask("1")).status == 2
+    await runner.cleanup()
+
+
+async def test_a_bundle_or_credential_that_cannot_be_used(tmp_path):
+    (tmp_path / "empty.pem").write_text("")
+    for wrong in (
+        {"ca_bundle": str(tmp_path / "empty.pem")},
+        {"ca_bundle": "/nowhere"},
+        {"credentials": Credentials("a\nb", "t", "u")},
+    ):
+        with pytest.raises(ConfigurationError, match="CHATFLOW_"):
+            HttpService(
+                base_url="http://x", tenant_name="t", **{"credentials": CREDENTIALS} | wrong
+            )
+
+
+# --- the table -----------------------------------------------------------------------------------
+
+
+def family(root):
+    return {root}.union(*(family(kind) for kind in root.__subclasses__()))
+
+
+def of_module(kinds, name):
+    return {kind for kind in kinds if kind.__module__.split(".")[0] == name}
+
+
+ABSTRACT = {
+    httpx.HTTPError,
+    httpx.RequestError,
+    httpx.TransportError,
+    httpx.NetworkError,
+    httpx.ProtocolError,
+}
+
+
+def test_every_httpx_error_has_a_fate():
+    public = {
+        kind
+        for kind in vars(httpx).values()
+        if isinstance(kind, type)
+        and issubclass(kind, Exception)
+        and kind is not httpx.CookieConflict
+    }
+    unknown = {kind for kind in public - ABSTRACT if not set(kind.__mro__) & set(FATES)}
+    assert unknown == set()
+    assert all(issubclass(kind, http.FAILURES) for kind in public)
+
+
+# What aiohttp raises before there is a connection; everything else counts as begun.
+BEFORE = {
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientConnectorDNSError,
+    aiohttp.ClientProxyConnectionError,
+    aiohttp.client_exceptions.UnixClientConnectorError,
+    aiohttp.ClientSSLError,
+    aiohttp.ClientConnectorSSLError,
+    aiohttp.ClientConnectorCertificateError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ServerFingerprintMismatch,
+    aiohttp.InvalidURL,
+    aiohttp.InvalidUrlClientError,
+    aiohttp.NonHttpUrlClientError,
+    aiohttp.client_exceptions.InvalidUrlRedirectClientError,
+    aiohttp.client_exceptions.NonHttpUrlRedirectClientError,
+}
+
+
+def test_the_fate_of_every_aiohttp_error_is_what_it_should_be():
+    for kind in of_module(family(aiohttp.ClientError), "aiohttp"):
+        error = httpx.ConnectTimeout("as the transport says it")
+        error.__cause__ = kind.__new__(kind)
+        assert fate(error) is (Fate.NOT_SENT if kind in BEFORE else Fate.BEGUN), kind
+
+
+def test_without_a_cause_httpx_is_believed():
+    assert fate(httpx.ConnectError("x")) is Fate.NOT_SENT
+    assert fate(httpx.PoolTimeout("x")) is Fate.NOT_SENT
+    assert fate(httpx.ReadTimeout("x")) is Fate.BEGUN
+    assert fate(ConnectionResetError()) is Fate.BEGUN
+    assert fate(TimeoutError()) is Fate.BEGUN
+
+
+# --- secrets -------------------------------------------------------------------------------------
+
+
+def told(error):
+    """Everything that a traceback with its whole chain would show of an error."""
+    seen = []
+    while error is not None:
+        seen += [str(error), repr(error)]
+        error = error.__cause__ or error.__context__
+    return "\n".join(seen)
+
+
+async def echoes_credentials(reader, writer):
+    await head_of(reader)
+    body = b'{"code": "400000", "message": "bad: token-secret key=secret someone@example.org"}'
+    writer.write(
+        b"HTTP/1.1 200 OK\r\nX-Echo: token-secret\r\nContent-Length: %d\r\n\r\n%s"
+        % (len(body), body)
+    )
+    await writer.drain()
+
+
+async def echoes_nonsense(reader, writer):
+    await head_of(reader)
+    writer.write(b"token-secret key%3Dsecret\r\n\r\n")
+    await writer.drain()
+
+
+@pytest.mark.parametrize("behave", [*BROKEN, echoes_credentials, echoes_nonsense])
+async def test_no_log_and_no_error_tells_a_credential(caplog, behave):
+    for name in ("", "httpx", "httpcore", "aiohttp", "aiohttp.client", "asyncio"):
+        caplog.set_level(logging.DEBUG, logger=name)
+    errors = []
+    async with raw_service(behave) as base_url, opened(base_url) as client:
+        for call in (client.upload(FORM, Content(b"x")), client.ask("1")):
+            try:
+                await call
+            except IngestError as error:
+                errors.append(told(error))
+    assert len(errors) == 2
+    said = caplog.text + "\n".join(errors) + repr(client)
+    for secret in ("key%3Dsecret", "key=secret", "token-secret", "someone@example.org"):
+        assert secret not in said
+
+
+async def test_error_messages_of_files_are_redacted(service, client):
+    service.answer_json(
+        {"code": "000000", "data": {"status": 6, "error_msg": "token-secret \x00bad"}}
+    )
+    reply = await client.ask("1")
+    assert reply.error_message == "[redacted] \ufffdbad"
