@@ -8,14 +8,17 @@ move that was cut short at any point is completed by the next attempt, and never
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
+from worker.adapters.local_files import path_of
+from worker.adapters.remote_files import is_url
 from worker.core.model import Leftover
 from worker.core.schedule import MOVE
 from worker.errors import ServiceFault, SourceRejected
@@ -41,7 +44,7 @@ class LocalTakeAway:
     """Carries out the `after` rules on files of this machine, inside the given roots only."""
 
     def __init__(self, roots: Sequence[str]) -> None:
-        self._roots = tuple(Path(root).resolve() for root in roots if "://" not in root)
+        self._roots = tuple(path_of(root).resolve() for root in roots if not is_url(root))
 
     def take_away(self, leftover: Leftover) -> None:
         """Delete or move one file; that it is gone already is no error. Blocking.
@@ -56,7 +59,8 @@ class LocalTakeAway:
             if leftover.rule.startswith(MOVE):
                 _move(path, Path(leftover.rule.removeprefix(MOVE)), leftover)
             elif _is_there(path):
-                _remove(path, _verify(path, leftover))
+                with _held(path, leftover) as uploaded:
+                    _remove(path, uploaded)
         except FileNotFoundError as error:
             if _is_there(path):
                 raise ServiceFault(f"gone meanwhile: {error.filename}", code="io_error") from error
@@ -68,8 +72,7 @@ class LocalTakeAway:
 
     def _inside_roots(self, source: str) -> Path:
         """The file's path with every link of its folders resolved, but not its own name."""
-        parts = urlsplit(source)
-        plain = Path(unquote(parts.path)) if parts.scheme == "file" else Path(source)
+        plain = path_of(source)
         path = plain.parent.resolve() / plain.name
         if not any(path.is_relative_to(root) for root in self._roots):
             raise SourceRejected(f"outside the roots: {source}", code="outside_roots")
@@ -79,13 +82,13 @@ class LocalTakeAway:
 def _move(path: Path, folder: Path, leftover: Leftover) -> None:
     staged = folder / f".{leftover.file}.moving"
     if _is_there(path):
-        uploaded = _verify(path, leftover)
         folder.mkdir(parents=True, exist_ok=True)
         if folder.samefile(path.parent):
             return
-        _stage(path, uploaded, staged, leftover)
-        _publish(staged, path.name, leftover)
-        _remove(path, uploaded)
+        with _held(path, leftover) as uploaded:
+            _stage(path, uploaded, staged, leftover)
+            _publish(staged, path.name, leftover)
+            _remove(path, uploaded)
     staged.unlink(missing_ok=True)
 
 
@@ -165,13 +168,27 @@ def _claim(staged: Path, target: Path) -> None:
         staged.replace(target)
 
 
-def _verify(path: Path, leftover: Leftover) -> Identity:
-    """Make sure that this is the file that was uploaded; says by what to know it again."""
+@contextmanager
+def _held(path: Path, leftover: Leftover) -> Iterator[Identity]:
+    """Lock the file against other workers; it is the one that was uploaded, and known by this."""
     with _open_plain(path) as file:
+        _lock(file)
         status = os.fstat(file.fileno())
         if status.st_size != leftover.size or _digest_of(file) != leftover.sha256:
             raise _changed(path)
-    return _identity(status)
+        if _identity(path.lstat()) != _identity(status):
+            raise _changed(path)
+        yield _identity(status)
+
+
+def _lock(file: BufferedReader) -> None:
+    """Keep other workers off, where the file system can; elsewhere the schedules' lead does."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ServiceFault("another worker has the file in hand", code="io_error") from error
+    except OSError:
+        return
 
 
 def _identity(status: os.stat_result) -> Identity:
