@@ -1,0 +1,118 @@
+"""Files of this machine: inside the allowed folders, checked on what was really opened."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from worker.adapters.content import Opened, name_of, outside, shown
+from worker.errors import SourceRejected
+
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NOFOLLOW | os.O_NONBLOCK
+"""A pipe must not block the caller, and the last part of a resolved path is no link any more."""
+
+LOCAL_SCHEMES = frozenset({"file", "local"})
+"""What fsspec too calls this machine's files; they are never opened through it."""
+
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP})
+_NO_FILE = frozenset({errno.EISDIR, errno.ENXIO, errno.ENODEV})
+
+
+class LocalFolders:
+    """The folders of this machine that files may come from."""
+
+    def __init__(self, roots: Sequence[str]) -> None:
+        self._roots = tuple(path_of(root).resolve() for root in roots)
+
+    def open(self, source: str) -> Opened:
+        """Open a regular file for reading; never blocks on anything else.
+
+        Raises:
+            SourceRejected: not_found, not_a_file, unreadable, outside_roots.
+        """
+        try:
+            return self._open(source)
+        except OSError as error:
+            _reject(source, error)
+        except (ValueError, RuntimeError) as error:  # a NUL, a lone surrogate, a circle of links
+            message = f"{shown(source)} can't be the path of a file ({type(error).__name__})"
+            raise SourceRejected(message, code="not_found") from error
+
+    def _open(self, source: str) -> Opened:
+        path = path_of(source)
+        real = path.resolve()
+        self._require_inside(source, real)
+        _require_file(source, real.stat())  # a device would notice being opened
+        descriptor = os.open(real, _FLAGS)
+        try:
+            info = os.fstat(descriptor)
+            _require_file(source, info)
+            self._require_inside(source, _opened_path(descriptor, real))
+            return Opened(name_of(path.name), info.st_size, os.fdopen(descriptor, "rb", 0))
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    def _require_inside(self, source: str, path: Path) -> None:
+        if not any(path.is_relative_to(root) for root in self._roots):
+            raise outside(source)
+
+
+def path_of(source: str) -> Path:
+    """The path that a source of this machine names, absolute, its links not resolved.
+
+    Raises:
+        ValueError: a `file://` address that names another machine.
+    """
+    scheme, mark, rest = source.partition("://")
+    if not mark or scheme.lower() not in LOCAL_SCHEMES:
+        return Path(source).absolute()
+    host, slash, path = rest.partition("/")
+    if host.lower() not in {"", "localhost"}:
+        raise ValueError("a file address of another machine")
+    return Path(os.fsdecode(unquote_to_bytes(slash + path))).absolute()
+
+
+def source_of(path: str) -> str:
+    """How a path is written as a source: as it is, or as a URL when it is no valid text."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return f"file://{quote_from_bytes(os.fsencode(path))}"
+    return path
+
+
+def _opened_path(descriptor: int, expected: Path) -> Path:
+    """Where the opened file stands, in case a folder was swapped for a link meanwhile."""
+    try:
+        return Path(f"/proc/self/fd/{descriptor}").readlink()
+    except FileNotFoundError:  # no /proc here: the path must still lead to what was opened
+        again = expected.resolve()
+        same = os.path.samestat(os.fstat(descriptor), again.stat())
+        return again if same else Path("/")
+
+
+def _require_file(source: str, info: os.stat_result) -> None:
+    if stat.S_ISREG(info.st_mode):
+        return
+    kind = "a folder" if stat.S_ISDIR(info.st_mode) else "a pipe, socket or device"
+    raise SourceRejected(
+        f"{shown(source)} is {kind}; only regular files can be ingested", code="not_a_file"
+    )
+
+
+def _reject(source: str, error: OSError) -> NoReturn:
+    words = error.strerror or type(error).__name__
+    if error.errno in _GONE:
+        message = f"{shown(source)} is not there ({words}); check the path, as this machine sees it"
+        raise SourceRejected(message, code="not_found") from error
+    if error.errno in _NO_FILE:
+        message = f"{shown(source)} is no regular file ({words}); only such can be ingested"
+        raise SourceRejected(message, code="not_a_file") from error
+    message = f"{shown(source)} can't be read ({words}); let the worker's user read it"
+    raise SourceRejected(message, code="unreadable") from error
