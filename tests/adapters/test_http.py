@@ -559,6 +559,15 @@ async def test_a_service_that_stops_reading(monkeypatch):
         over.set()
 
 
+async def test_a_call_in_which_nothing_moves_is_given_up(monkeypatch):
+    monkeypatch.setattr(http, "STALLED_AFTER", 0.1)
+    async with raw_service(never_answers) as base_url, opened(base_url) as client:
+        with pytest.raises(ServiceFault):
+            await client.ask("1")
+        with pytest.raises(UploadUnknown):
+            await client.upload(FORM, Content(b"x"))
+
+
 async def test_waiting_for_a_free_connection_has_sent_nothing(monkeypatch):
     monkeypatch.setattr(http, "_STATUS_LIMITS", {"timeout": {"connect": 5, "pool": 0.1, "read": 5}})
     asked = asyncio.Event()
