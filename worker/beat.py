@@ -1,24 +1,12 @@
-"""What Celery Beat sends: two ticks, that anybody may send and nobody has to remember.
+"""Celery Beat's scheduler.
 
-The work and its due times are in the database, so a tick that is late, lost or sent by three Beats
-at once changes nothing, and Beat needs no file of its own.
+Beat only sends ticks, and all due times are in the database: a tick that is late, lost or sent by
+three Beats at once changes nothing.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from celery.beat import Scheduler
-
-TICKS: dict[str, dict[str, Any]] = {
-    "tick": {"task": "worker.tick", "schedule": 5.0, "options": {"expires": 5.0}},
-    "tick-schedules": {
-        "task": "worker.tick_schedules",
-        "schedule": 10.0,
-        "options": {"expires": 10.0},
-    },
-}
-"""For `beat_schedule`: seconds apart; a tick that waited until the next one expires."""
 
 
 class TickScheduler(Scheduler):

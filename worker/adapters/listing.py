@@ -2,62 +2,47 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Sequence
 
-from worker.adapters.local_files import path_of, source_of
-from worker.adapters.remote_files import is_url
+from worker.adapters.local_files import path_of
+from worker.adapters.remote_files import RemoteFolder, is_url
+from worker.adapters.sources import listing
 from worker.core.model import SeenFile
-
-RemoteLook = Callable[[str, str | None, bool], Iterable[SeenFile]]
-"""Looks at a URL: the address, the glob, whether to go into folders."""
+from worker.errors import SourceRejected
 
 
 class FileListing:
-    """Lists local files itself; addresses of other places are left to `remote`.
-
-    Links to folders are not followed, so that no loop is walked for ever; whether a link to a
-    file may be read is decided where it is opened.
-    """
-
-    def __init__(self, remote: RemoteLook) -> None:
-        self._remote = remote
+    """Looks at files and folders, of this machine or at URLs."""
 
     def look(
         self, paths: Sequence[str], *, glob: str | None = None, recursive: bool = False
     ) -> Iterator[SeenFile]:
-        """Every file with its size and time of change, each once; what is gone gives nothing."""
+        """Every file as it is right now, each once; what is gone gives nothing.
+
+        Where a URL's server tells no time of change, a number made of all that it tells stands
+        for it: it is compared, never read as a time.
+        """
         seen: set[str] = set()
-        for path in paths:
-            for file in self._look_at(path, glob, recursive=recursive):
-                if file.source not in seen:
-                    seen.add(file.source)
-                    yield file
-
-    def _look_at(self, path: str, glob: str | None, *, recursive: bool) -> Iterable[SeenFile]:
-        if is_url(path):
-            return self._remote(path, glob, recursive)
-        local = path_of(path)
-        if local.is_dir():
-            return _look_into(local, glob, recursive=recursive)
-        return _stat(local)
+        for source in listing(paths, recursive, glob):
+            if source not in seen:
+                seen.add(source)
+                yield from _remote(source) if is_url(source) else _local(source)
 
 
-def _look_into(folder: Path, glob: str | None, *, recursive: bool) -> Iterator[SeenFile]:
-    for parent, folders, names in os.walk(folder):
-        for name in sorted(names):
-            file = Path(parent, name)
-            if glob is None or PurePosixPath(file.relative_to(folder)).match(glob):
-                yield from _stat(file)
-        folders[:] = sorted(folders) if recursive else []
-
-
-def _stat(file: Path) -> Iterator[SeenFile]:
-    """The file as it is, or nothing when it is gone or no file."""
+def _local(source: str) -> Iterator[SeenFile]:
     try:
-        if file.is_file():
-            status = file.stat()
-            yield SeenFile(source_of(str(file)), status.st_size, status.st_mtime_ns)
-    except OSError:
+        path = path_of(source)
+        status = path.stat()
+        if path.is_file():
+            yield SeenFile(source, status.st_size, status.st_mtime_ns)
+    except (OSError, ValueError):
+        return
+
+
+def _remote(url: str) -> Iterator[SeenFile]:
+    folder = RemoteFolder(url)
+    try:
+        _, size = folder.look(url)
+        yield SeenFile(url, size, folder.stamp(url))
+    except SourceRejected:
         return
