@@ -303,7 +303,7 @@ async def test_stable_for_nothing_needs_no_wait() -> None:
 
 async def test_a_file_that_may_not_be_read_is_handed_in_to_be_rejected_once() -> None:
     scene = await Scene().started()
-    for name, code in (("empty.wav", "empty"), ("gone.wav", "not_found")):
+    for name, code in (("empty.wav", "empty"), ("gone.wav", "not_found"), ("c.wav", "changed")):
         scene.disk.write(name, b"")
         scene.disk.refused[f"/in/{name}"] = code
     await scene.tick()

@@ -111,7 +111,7 @@ class _Courier:
     async def _send(self, notification: Notification) -> None:
         target, payload = notification.target, notification.payload
         if "url" in target:
-            body = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
+            body = json.dumps(payload, separators=(",", ":")).encode()
             await self._webhooks.post(target["url"], notification.message_id, body)
         else:
             await to_thread.run_sync(self._send_task, target["task"], target.get("queue"), payload)

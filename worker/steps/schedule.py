@@ -99,8 +99,8 @@ class Clockwork:
 async def fire_due(world: Clockwork, schedules: Collection[Schedule], holder: str) -> list[str]:
     """Fire every schedule that is due, if nobody else is at it.
 
-    Of the due times that were missed only the newest is fired. A schedule that was never seen
-    before starts from now.
+    Due times that were missed are caught up by one firing. A schedule that was never seen before
+    starts from now.
 
     Args:
         world: what firing needs.
@@ -219,14 +219,17 @@ async def _with_digests(sources: Sources, files: list[SeenFile]) -> list[SeenFil
 
 
 async def _digest(sources: Sources, source: str) -> str | None:
-    """The file's sha256; "" for one that may not be read, which its batch will then say."""
+    """The file's sha256, or None when it is not to be had this time.
+
+    It is "" for a file that may not be read: its batch will say why.
+    """
     try:
         async with sources.open(source) as content:
             async for _ in content.chunks():
                 pass
             return content.sha256
     except SourceRejected as error:
-        return None if error.code == "not_found" else ""
+        return None if error.code in {"not_found", "changed"} else ""
 
 
 def _changed(store: Schedules, schedule: str, files: list[SeenFile]) -> list[SeenFile]:
