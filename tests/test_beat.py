@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from celery import Celery
 
@@ -24,9 +25,10 @@ app.conf.update(
 def test_the_entries_are_ticks_that_do_not_pile_up() -> None:
     app = Celery("ticking", broker="memory://", set_as_current=False)
     app.conf.update(COMMON)
-    entries = TickScheduler(app).schedule.values()
-    assert {entry.task for entry in entries} == {"worker.tick", "worker.tick_schedules"}
-    for entry in entries:
+    entries: dict[str, Any] = TickScheduler(app).schedule
+    sent = {entry.task for entry in entries.values()}
+    assert sent == {"worker.tick", "worker.tick_schedules"}
+    for entry in entries.values():
         assert entry.options["expires"] <= 2 * entry.schedule.run_every.total_seconds()
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 import anyio
 import pytest
 
-from worker.core.model import BatchId, Examined, FileResult, SeenFile
+from worker.core.model import BatchId, ErrorNote, Examined, FileId, FileResult, Leftover, SeenFile
 from worker.core.schedule import Schedule
 from worker.errors import SourceRejected, StoreUnavailable
 from worker.ports import SourceContent
@@ -83,6 +83,12 @@ class Store:
     def remember(self, schedule: str, files: Sequence[SeenFile]) -> None:
         self._live("remember")
         self.memory.update({(schedule, file.source): file for file in files})
+
+    def leftovers(self, limit: int) -> list[Leftover]:
+        raise NotImplementedError
+
+    def taken_away(self, file: FileId, error: ErrorNote | None = None) -> None:
+        raise NotImplementedError
 
 
 class Content:

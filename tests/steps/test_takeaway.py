@@ -49,6 +49,10 @@ class Events:
     def event(self, name: str, **fields: object) -> None:
         self.seen.append(name)
 
+    def count(self, metric: str, amount: float = 1.0, **labels: str) -> None: ...
+
+    def observe(self, metric: str, seconds: float, **labels: str) -> None: ...
+
 
 async def test_every_rule_is_carried_out_or_its_reason_kept() -> None:
     memory, events = Memory(1, 2, 3, 4), Events()

@@ -6,9 +6,21 @@ from typing import Protocol
 
 from anyio import to_thread
 
-from worker.core.model import ErrorNote, Leftover
+from worker.core.model import ErrorNote, FileId, Leftover
 from worker.errors import IngestError, TryLater
-from worker.ports import Schedules, Telemetry
+from worker.ports import Telemetry
+
+
+class Leftovers(Protocol):
+    """The part of the store that knows whose rule waits; see `worker.ports.Schedules`."""
+
+    def leftovers(self, limit: int) -> list[Leftover]:
+        """Succeeded files whose rule was not carried out yet."""
+        ...
+
+    def taken_away(self, file: FileId, error: ErrorNote | None = None) -> None:
+        """The rule is done with."""
+        ...
 
 
 class TakeAway(Protocol):
@@ -24,7 +36,7 @@ class TakeAway(Protocol):
         ...
 
 
-async def tidy(store: Schedules, taker: TakeAway, telemetry: Telemetry, *, limit: int = 500) -> int:
+async def tidy(store: Leftovers, taker: TakeAway, telemetry: Telemetry, *, limit: int = 500) -> int:
     """Carry out the rules that wait; returns how many are done with.
 
     A file whose rule can't be carried out stays where it is, and the reason is kept.
@@ -32,7 +44,7 @@ async def tidy(store: Schedules, taker: TakeAway, telemetry: Telemetry, *, limit
     return await to_thread.run_sync(_tidy, store, taker, telemetry, limit)
 
 
-def _tidy(store: Schedules, taker: TakeAway, telemetry: Telemetry, limit: int) -> int:
+def _tidy(store: Leftovers, taker: TakeAway, telemetry: Telemetry, limit: int) -> int:
     done = 0
     for leftover in store.leftovers(limit):
         try:
