@@ -49,7 +49,9 @@ def verdict_on(error, file=FILE, rules=RULES, *, sent=True):
 
 
 def test_an_accepted_upload_is_polled_until_its_deadline():
-    verdict = submission.accepted(FILE, UPLOAD, UploadReply("77", 1), RULES, sha256="ab", size=5)
+    verdict = submission.accepted(
+        FILE, UPLOAD, UploadReply("77", 1), RULES, submission.Sent("Audio", 5, "ab")
+    )
     assert verdict.state is FileState.POLLING
     assert verdict.chatflow_file_id == "77"
     assert verdict.deadline == RULES.poll_deadline

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from worker.core.lifecycle import FileState, ServiceStatus
 from worker.core.model import (
     ClaimedFile,
@@ -29,13 +31,22 @@ _ENDED_BADLY = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What was sent: as which category, how many bytes, and their digest in hex."""
+
+    category: str
+    size: int
+    sha256: str
+
+
 def note(error: IngestError) -> ErrorNote:
     """An error as it is kept with a file."""
     return ErrorNote(error.code, error.message)
 
 
 def accepted(
-    file: ClaimedFile, upload: UploadId, reply: UploadReply, rules: Rules, *, sha256: str, size: int
+    file: ClaimedFile, upload: UploadId, reply: UploadReply, rules: Rules, sent: Sent
 ) -> Verdict:
     """The service took the upload: the file is polled from now on."""
     return Verdict(
@@ -48,8 +59,9 @@ def accepted(
         upload=UploadResult(upload, UploadState.ACCEPTED, reply.chatflow_file_id),
         counts_attempt=True,
         deadline=rules.poll_deadline,
-        sha256=sha256,
-        size=size,
+        size=sent.size,
+        sha256=sent.sha256,
+        category=sent.category,
     )
 
 

@@ -200,7 +200,8 @@ class Submitting:
         probing: bool,
     ) -> None:
         form = form_for(assignment, session.node, file.options.inputs)
-        verdict = await self._uploading.upload(file, upload, form, probing=probing)
+        category = assignment.category.name
+        verdict = await self._uploading.upload(file, upload, category, form, probing=probing)
         if verdict is None:
             await self._hand_back([file])
         else:

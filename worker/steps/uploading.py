@@ -26,7 +26,13 @@ class Uploading:
         self._crew = crew
 
     async def upload(
-        self, file: ClaimedFile, upload: UploadId, form: UploadForm, *, probing: bool
+        self,
+        file: ClaimedFile,
+        upload: UploadId,
+        category: str,
+        form: UploadForm,
+        *,
+        probing: bool,
     ) -> Verdict | None:
         """Make one upload that the ledger holds as an intent.
 
@@ -43,7 +49,7 @@ class Uploading:
                 if not await service.recorder.sent(service.profile, upload):
                     return None
                 sent = True
-                verdict = await self._send(file, upload, form, content)
+                verdict = await self._send(file, upload, category, form, content)
         except IngestError as error:
             await self._learn(error, probing=probing)
             return submission.not_accepted(file, upload, error, service.rules, sent=sent)
@@ -52,7 +58,12 @@ class Uploading:
         return verdict
 
     async def _send(
-        self, file: ClaimedFile, upload: UploadId, form: UploadForm, content: SourceContent
+        self,
+        file: ClaimedFile,
+        upload: UploadId,
+        category: str,
+        form: UploadForm,
+        content: SourceContent,
     ) -> Verdict:
         service = self._service
         try:
@@ -74,7 +85,11 @@ class Uploading:
         service.reach.reached()
         self._count("accepted")
         return submission.accepted(
-            file, upload, reply, service.rules, sha256=content.sha256, size=content.size
+            file,
+            upload,
+            reply,
+            service.rules,
+            submission.Sent(category, content.size, content.sha256),
         )
 
     async def _learn(self, error: IngestError, *, probing: bool) -> None:
