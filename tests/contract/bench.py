@@ -1,0 +1,149 @@
+"""Small builders for the store's contract tests."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import text
+
+from worker.adapters.database import SqlStore
+from worker.core.lifecycle import FileState, Lane
+from worker.core.model import (
+    BatchId,
+    Claim,
+    ClaimedFile,
+    Contents,
+    Crew,
+    DialogId,
+    DialogLoad,
+    DialogSession,
+    Intent,
+    NewBatch,
+    UploadId,
+    UploadNode,
+    UploadResult,
+    UploadState,
+    Verdict,
+    fleet,
+)
+
+PROFILE = "default"
+CREW = fleet(PROFILE)
+NODE = UploadNode("flow", "session-1", "node", "hello", "en", ())
+
+
+@dataclass
+class Bench:
+    """A store and the few moves that every test makes with it."""
+
+    store: SqlStore
+    uploads: dict[UUID, UploadId] = field(default_factory=dict)
+
+    def batch(
+        self,
+        files: int = 1,
+        *,
+        crew: Crew = CREW,
+        profile: str = PROFILE,
+        sealed: bool = True,
+        **more: Any,
+    ) -> BatchId:
+        batch = BatchId(uuid4())
+        self.store.create_batch(NewBatch(batch, profile, crew, **more))
+        self.store.add_files(batch, [f"/in/{n:05}.wav" for n in range(files)])
+        if sealed:
+            self.store.seal(batch)
+        return batch
+
+    def claim(
+        self,
+        lane: Lane = Lane.SUBMIT,
+        limit: int = 100,
+        *,
+        lease: float = 60.0,
+        crew: Crew = CREW,
+        profile: str = PROFILE,
+    ) -> Claim:
+        return self.store.claim(profile, crew, lane, limit, lease)
+
+    def begin(self, files: Iterable[ClaimedFile]) -> list[UploadId]:
+        """Write the ledger's intents; which of them may go on."""
+        intents = []
+        for file in files:
+            self.uploads[file.id] = UploadId(uuid4())
+            intents.append(Intent(self.uploads[file.id], file.id, file.token, "Audio", 7))
+        session = DialogSession(DialogId(uuid4()), "1017340986451495206", NODE)
+        kept = self.store.begin_uploads([DialogLoad(PROFILE, session, tuple(intents))])
+        return sorted(kept)
+
+    def send(self, files: Iterable[ClaimedFile]) -> None:
+        kept = self.begin(files)
+        assert self.store.mark_sent(PROFILE, kept) == set(kept)
+
+    def accepted(self, file: ClaimedFile, **more: Any) -> Verdict:
+        """What is recorded after the service took a file."""
+        upload = self.uploads[file.id]
+        theirs = f"cf-{upload}"
+        given: dict[str, Any] = {
+            "wait": 0.0,
+            "deadline": 3600.0,
+            "counts_attempt": True,
+            "category": "Audio",
+            "sha256": "0" * 64,
+            "status": 1,
+            **more,
+        }
+        return Verdict(
+            file.id,
+            file.token,
+            FileState.POLLING,
+            chatflow_file_id=theirs,
+            upload=UploadResult(upload, UploadState.ACCEPTED, theirs),
+            **given,
+        )
+
+    def submit(self, limit: int = 100, **more: Any) -> list[ClaimedFile]:
+        """Claim, send and record: the files poll afterwards."""
+        claim = self.claim(Lane.SUBMIT, limit)
+        self.send(claim.files)
+        self.store.record([self.accepted(file, **more) for file in claim.files])
+        return list(claim.files)
+
+    def polling(self, files: int = 1, **more: Any) -> tuple[BatchId, list[ClaimedFile]]:
+        """A batch whose files are all polling, and due; claimed for a poll."""
+        batch = self.batch(files, **more)
+        self.submit(files)
+        return batch, sorted(self.claim(Lane.POLL, files).files, key=lambda file: file.source)
+
+    def rows(self, statement: str, **values: Any) -> list[Any]:
+        return self.store._database.read(lambda tx: list(tx.run(text(statement), values)))
+
+    def count(self, table: str, condition: str = "1 = 1") -> int:
+        return int(self.rows(f"SELECT COUNT(*) AS n FROM {table} WHERE {condition}")[0].n)
+
+    def execute(self, statement: str, **values: Any) -> None:
+        """What time does: tests move moments in the tables instead of waiting for them."""
+        self.store._database.write(lambda tx: tx.run(text(statement), values) and None)
+
+    def outlive(self, table: str, column: str, condition: str = "1 = 1") -> None:
+        """The moments of this column are over."""
+        past = {"sqlite": "'2000-01-01 00:00:00.000000'"}.get(
+            self.store._database.kind, "TIMESTAMP '2000-01-01 00:00:00'"
+        )
+        self.execute(f"UPDATE {table} SET {column} = {past} WHERE {condition}")
+
+    def expire_leases(self) -> None:
+        self.outlive("files", "next_at", "lease_token IS NOT NULL")
+        self.outlive("files", "lease_until", "lease_token IS NOT NULL")
+
+
+def done(file: ClaimedFile, contents: str = "text") -> Verdict:
+    return Verdict(
+        file.id,
+        file.token,
+        FileState.SUCCEEDED,
+        status=7,
+        asked=True,
+        contents=Contents(contents, None, None),
+    )

@@ -1,0 +1,115 @@
+"""Engines for the three databases, with the settings that each needs to be safe and quick."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from worker.errors import ConfigurationError
+
+Kind = Literal["sqlite", "postgresql", "mariadb"]
+
+WRITES = "ingest_writes"
+"""Execution option of a connection that will write: SQLite takes its one write lock at once."""
+
+_POSTGRESQL: Mapping[str, Any] = {
+    "connect_timeout": 5,
+    "application_name": "chatflow-ingest",
+    # A server that froze, or a network that swallows packets, is noticed within some 15 seconds.
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 15_000,
+}
+_POSTGRESQL_SESSION = "-c timezone=UTC -c idle_in_transaction_session_timeout=60000"
+_POSTGRESQL_LIMITS = " -c lock_timeout=10000 -c statement_timeout=30000"
+_MARIADB: Mapping[str, Any] = {"charset": "utf8mb4", "connect_timeout": 5}
+_MARIADB_LIMITS: Mapping[str, Any] = {"read_timeout": 30, "write_timeout": 30}
+_MARIADB_SESSION = (
+    "SET SESSION time_zone = '+00:00', innodb_lock_wait_timeout = 10, "
+    "sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')"
+)
+_SQLITE_PRAGMAS = (
+    "busy_timeout = 30000",
+    "journal_mode = WAL",
+    "synchronous = NORMAL",
+    "foreign_keys = ON",
+)
+
+
+def parse(url: str) -> URL:
+    """The address in its parts.
+
+    Raises:
+        ConfigurationError: it is no address of a database that the store can use.
+    """
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise ConfigurationError("INGEST_DATABASE_URL: not a database address") from error
+    if backend not in {"sqlite", "postgresql", "mysql", "mariadb"}:
+        raise ConfigurationError(f"INGEST_DATABASE_URL: {backend} is not a supported database")
+    if backend == "sqlite" and parsed.database in {None, "", ":memory:"}:
+        raise ConfigurationError("INGEST_DATABASE_URL: SQLite needs a file, not memory")
+    return parsed
+
+
+def kind_of(url: URL) -> Kind:
+    """Which of the three databases the address belongs to."""
+    match url.get_backend_name():
+        case "sqlite":
+            return "sqlite"
+        case "postgresql":
+            return "postgresql"
+        case _:
+            return "mariadb"
+
+
+def pooled(url: URL, pool_size: int) -> Engine:
+    """An engine for the store's short transactions."""
+    options: dict[str, Any] = {"pool_pre_ping": True, "pool_recycle": 1800, "pool_timeout": 30}
+    return _engine(url, limits=True, pool_size=pool_size, max_overflow=pool_size, **options)
+
+
+def single(url: URL) -> Engine:
+    """An engine without pool or time limits: for migrations and for locks that are held long."""
+    return _engine(url, limits=False, poolclass=NullPool)
+
+
+def _engine(url: URL, *, limits: bool, **options: Any) -> Engine:
+    match kind_of(url):
+        case "sqlite":
+            engine = create_engine(url, hide_parameters=True, **options)
+            event.listen(engine, "connect", _prepare_sqlite)
+            event.listen(engine, "begin", _begin_sqlite)
+            return engine
+        case "postgresql":
+            settings = dict(_POSTGRESQL)
+            settings["options"] = _POSTGRESQL_SESSION + (_POSTGRESQL_LIMITS if limits else "")
+        case "mariadb":
+            settings = {**_MARIADB, **(_MARIADB_LIMITS if limits else {})}
+            settings["init_command"] = _MARIADB_SESSION
+            # The default, REPEATABLE READ, locks gaps and reads a stale snapshot.
+            options["isolation_level"] = "READ COMMITTED"
+    wanted = {name: value for name, value in settings.items() if name not in url.query}
+    return create_engine(url, hide_parameters=True, connect_args=wanted, **options)
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # BEGIN is ours, below: the driver's comes too late
+    cursor = connection.cursor()
+    try:
+        for pragma in _SQLITE_PRAGMAS:
+            cursor.execute(f"PRAGMA {pragma}")
+    finally:
+        cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

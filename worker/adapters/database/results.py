@@ -1,0 +1,163 @@
+"""Reading results and stories: a page at a time, no snapshot held between the pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, func, select
+
+from worker.adapters.database.tables import batches, dialogs, file_events, files, results, uploads
+from worker.adapters.database.transaction import Repository, Transaction, reads
+from worker.core.lifecycle import FileState
+from worker.core.model import (
+    BatchId,
+    FileEvent,
+    FileId,
+    FileResult,
+    FileStory,
+    UploadEntry,
+    UploadId,
+    UploadState,
+)
+from worker.errors import UnknownBatch, UnknownFile
+
+PAGE_FILES = 500
+PAGE_CHARACTERS = 8 * 2**20
+
+_CONTENTS = [
+    results.c.parse_content,
+    results.c.parse_segments,
+    results.c.llm_content,
+    results.c.sanitized,
+]
+_JOINED = files.outerjoin(results, results.c.file_id == files.c.id)
+_WHOLE: Select[Any] = select(files, *_CONTENTS).select_from(_JOINED)
+_PLAN: Select[Any] = select(
+    files.c.turn, func.coalesce(results.c.content_size, 0).label("content_size")
+).select_from(_JOINED)
+
+
+class ResultStore(Repository):
+    """Results and stories."""
+
+    def results(
+        self, batch: BatchId, states: Collection[FileState] | None = None
+    ) -> Iterator[FileResult]:
+        """Every file of the batch in its turn, a page at a time: memory stays flat."""
+        self._require(batch)
+        return self._pages(batch, states)
+
+    @reads
+    def _require(self, tx: Transaction, batch: BatchId) -> None:
+        if tx.run(select(batches.c.id).where(batches.c.id == batch)).one_or_none() is None:
+            raise UnknownBatch(f"no batch {batch}")
+
+    def _pages(self, batch: BatchId, states: Collection[FileState] | None) -> Iterator[FileResult]:
+        page = self._page(batch, states, -1)
+        while page:
+            for row in page:
+                yield _file_result(row)
+            page = self._page(batch, states, page[-1].turn)
+
+    @reads
+    def _page(
+        self, tx: Transaction, batch: BatchId, states: Collection[FileState] | None, after: int
+    ) -> Sequence[Row[Any]]:
+        chosen: list[ColumnElement[bool]] = [files.c.batch_id == batch, files.c.turn > after]
+        if states is not None:
+            chosen.append(files.c.state.in_(sorted(state.value for state in states)))
+        plan = tx.run(_PLAN.where(*chosen).order_by(files.c.turn).limit(PAGE_FILES)).all()
+        if not plan:
+            return []
+        return tx.run(
+            _WHOLE.where(*chosen, files.c.turn <= _last_turn(plan)).order_by(files.c.turn)
+        ).all()
+
+    @reads
+    def story(self, tx: Transaction, file: FileId) -> FileStory:
+        """One file's whole story."""
+        row = tx.run(_WHOLE.where(files.c.id == file)).one_or_none()
+        if row is None:
+            raise UnknownFile(f"no file {file}")
+        return FileStory(_file_result(row), _events(tx, row), _uploads(tx, file))
+
+
+def _last_turn(plan: Sequence[Row[Any]]) -> int:
+    """The last file that still fits on the page; the first one always does."""
+    filled = 0
+    last = int(plan[0].turn)
+    for row in plan:
+        filled += row.content_size
+        if filled > PAGE_CHARACTERS:
+            break
+        last = row.turn
+    return last
+
+
+def _file_result(row: Row[Any]) -> FileResult:
+    segments = row.parse_segments
+    return FileResult(
+        batch_id=BatchId(row.batch_id),
+        file_id=FileId(row.id),
+        source=row.source,
+        name=row.name,
+        size=row.size,
+        sha256=row.sha256,
+        category=row.category,
+        chatflow_file_id=row.chatflow_file_id,
+        status=row.service_status,
+        state=FileState(row.state),
+        error_code=row.error_code,
+        error_message=row.error_message,
+        parse_content=row.parse_content,
+        parse_segments=None if segments is None else json.loads(segments),
+        llm_content=row.llm_content,
+        upload_attempts=row.upload_attempts,
+        polls=row.polls,
+        submitted_at=row.submitted_at,
+        finished_at=row.finished_at,
+        sanitized=bool(row.sanitized),
+    )
+
+
+def _events(tx: Transaction, file: Row[Any]) -> tuple[FileEvent, ...]:
+    chosen = select(file_events).where(file_events.c.file_id == file.id).order_by(file_events.c.id)
+    handed_in = FileEvent(file.created_at, FileState.QUEUED.value, FileState.QUEUED, None, None)
+    later = [
+        FileEvent(row.at, row.event, FileState(row.state), row.code, row.message)
+        for row in tx.run(chosen)
+    ]
+    return (handed_in, *later)
+
+
+def _uploads(tx: Transaction, file: FileId) -> tuple[UploadEntry, ...]:
+    chosen = (
+        select(
+            uploads,
+            dialogs.c.chatflow_dialog_id,
+            dialogs.c.session_id,
+        )
+        .join(dialogs, dialogs.c.id == uploads.c.dialog_id)
+        .where(uploads.c.file_id == file)
+        .order_by(uploads.c.attempt)
+    )
+    return tuple(_upload(row) for row in tx.run(chosen))
+
+
+def _upload(row: Row[Any]) -> UploadEntry:
+    return UploadEntry(
+        id=UploadId(row.id),
+        attempt=row.attempt,
+        state=UploadState(row.state),
+        category=row.category,
+        chatflow_dialog_id=row.chatflow_dialog_id,
+        session_id=row.session_id,
+        chatflow_file_id=row.chatflow_file_id,
+        code=row.code,
+        message=row.message,
+        created_at=row.created_at,
+        sent_at=row.sent_at,
+        ended_at=row.ended_at,
+    )
