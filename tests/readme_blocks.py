@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+_WORDS = {"none", "the working directory"}  # defaults that are told, not written
+
 README = Path(__file__).parent.parent / "README.md"
 
 
@@ -32,7 +34,7 @@ def variables() -> str:
     from worker.settings import variables as settings_variables
 
     rows = [
-        f"| `{name}` | {'none' if default == 'none' else f'`{default}`'} | {description} |"
+        f"| `{name}` | {default if default in _WORDS else f'`{default}`'} | {description} |"
         for name, default, description in settings_variables()
     ]
     return "\n".join(["| variable | default | |", "| --- | --- | --- |", *rows])
