@@ -23,7 +23,7 @@ from worker.cli.options import (
     inputs_object,
     selection,
 )
-from worker.cli.running import Order, Wait, attend_and_conclude, hand_in
+from worker.cli.running import Job, Order, Wait, attend_and_conclude, hand_in
 from worker.cli.terminal import put, put_json, say
 from worker.cli.waking import wake
 from worker.core.lifecycle import BatchState, FileState, Lane
@@ -117,15 +117,14 @@ def _run(order: Order, timeout: float | None, *, as_json: bool) -> int:
         settings.profile(order.profile)
         batch = order.new_batch()
         with closing(open_store(settings)) as store:
-            return attend_and_conclude(
+            job = Job(
                 batch,
                 order.profile,
-                store,
-                settings,
-                wait=wait,
-                prepare=lambda look: hand_in(order, batch, store, embedded=True, look=look),
-                as_json=as_json,
+                hand_in=lambda look: hand_in(
+                    order, batch, store, settings, embedded=True, look=look
+                ),
             )
+            return attend_and_conclude(job, store, settings, wait, as_json=as_json)
 
 
 def _resume(batch: "BatchId", timeout: float | None, *, as_json: bool) -> int:
@@ -144,15 +143,14 @@ def _resume(batch: "BatchId", timeout: float | None, *, as_json: bool) -> int:
                 return OK
             settings.profile(status.profile)
 
-            def seal(_look: object) -> None:
+            def seal() -> None:
                 say(f"batch {batch}")
                 if not status.sealed:
                     say("its files were not all handed in: going on with those that were")
                     store.seal(batch)
 
-            return attend_and_conclude(
-                batch, status.profile, store, settings, wait=wait, prepare=seal, as_json=as_json
-            )
+            job = Job(batch, status.profile, reopen=seal)
+            return attend_and_conclude(job, store, settings, wait, as_json=as_json)
 
 
 def submit(
@@ -193,7 +191,7 @@ def submit(
         settings.require_broker()
         batch = order.new_batch()
         with closing(open_store(settings)) as store:
-            hand_in(order, batch, store, embedded=False)
+            hand_in(order, batch, store, settings, embedded=False)
             if as_json:
                 put_json(status_object(store.status(batch)))
             else:
@@ -245,12 +243,11 @@ def _retry_here(
         wait = Wait.of(timeout, interruption)
         profile = settings.profile(store.status(batch).profile).name
 
-        def reopen(_look: object) -> None:
+        def reopen() -> None:
             _say_reopened(store.retry(batch, states, run_crew(batch)))
 
-        return attend_and_conclude(
-            batch, profile, store, settings, wait=wait, prepare=reopen, as_json=as_json
-        )
+        job = Job(batch, profile, reopen=reopen)
+        return attend_and_conclude(job, store, settings, wait, as_json=as_json)
 
 
 def _retry_there(

@@ -62,7 +62,7 @@ def doctor(*, as_json: AsJson = False) -> None:
 def _line(check: Check) -> str:
     verdict = "ok  " if check.ok else "FAIL"
     cure = f" -> {check.cure}" if check.cure and not check.ok else ""
-    return f"{verdict}  {check.name:<14}  {shown(check.detail)}{shown(cure)}"
+    return f"{verdict}  {check.name:<16}  {shown(check.detail)}{shown(cure)}"
 
 
 def doctor_checks() -> Iterator[Check]:

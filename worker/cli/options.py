@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
@@ -76,15 +77,19 @@ class Selection:
     recursive: bool
     glob: str | None
 
-    def sources(self) -> Iterator[str]:
+    def sources(self, database: str | None = None) -> Iterator[str]:
         """Every file, folders listed as they are walked.
 
-        Raises:
-            UsageError: nothing was named.
+        What begins with the path `database` is the project's own, and in a folder by chance: it
+        counts only when it was named itself.
         """
         from worker.adapters.sources import listing
 
-        return listing(self._named(), recursive=self.recursive, glob=self.glob)
+        for path in self._named():
+            found = listing([path], recursive=self.recursive, glob=self.glob)
+            if database is not None and Path(path).is_dir():
+                found = (source for source in found if not source.startswith(database))
+            yield from found
 
     def _named(self) -> Iterator[str]:
         for path in self.paths:
@@ -106,6 +111,15 @@ def selection(paths: Iterable[str] | None, glob: str | None, *, recursive: bool)
     if any(not path for path in given):
         raise UsageError("a path is empty")
     return Selection(given, recursive=recursive, glob=glob)
+
+
+def database_file(url: str) -> str | None:
+    """The path of a SQLite database, whose companions' paths begin with it; else None."""
+    if not url.startswith("sqlite"):
+        return None
+    from worker.adapters.database.engine import parse
+
+    return str(Path(parse(url).database or "").absolute())
 
 
 def _lines_of_stdin() -> Iterator[str]:

@@ -16,6 +16,7 @@ from worker.cli.options import (
     Paths,
     ProfileName,
     Recursive,
+    database_file,
     selection,
 )
 from worker.cli.terminal import put, put_json, put_table, table
@@ -68,7 +69,8 @@ def plan(
         configured = settings.profile(profile)
         sources = FileSources(settings.roots, configured.max_file_bytes)
         categories = plan_dialog(settings, profile).node.categories
-        fates = foresee(chosen.sources(), sources, categories, category)
+        found = chosen.sources(database_file(settings.database_url))
+        fates = foresee(found, sources, categories, category)
     if as_json:
         put_json(_plan_object(fates, categories))
     else:

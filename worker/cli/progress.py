@@ -14,7 +14,7 @@ from worker.core.model import BatchStatus
 
 Report = Callable[[BatchStatus], None]
 
-LINE_EVERY = 5.0
+LINE_EVERY = 2.0
 """Seconds between two plain lines."""
 
 

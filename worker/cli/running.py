@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from worker.cli.faults import NOT_ALL, OK
 from worker.cli.interruption import Interruption
-from worker.cli.options import Selection
+from worker.cli.options import Selection, database_file
 from worker.cli.progress import counts_text, progress
 from worker.cli.terminal import put, put_json, say, shortened, shown
 from worker.core.lifecycle import BatchState, FileState
@@ -58,6 +58,7 @@ def hand_in(
     order: Order,
     batch: BatchId,
     store: "Store",
+    settings: "Settings",
     *,
     embedded: bool,
     look: Callable[[], None] = lambda: None,
@@ -78,8 +79,8 @@ def hand_in(
         embedded=embedded,
     )
     try:
-        sources = _looking(order.selection.sources(), look)
-        write(store, request, sources, on_batch=lambda known: say(f"batch {known}"))
+        sources = order.selection.sources(database_file(settings.database_url))
+        write(store, request, _looking(sources, look), on_batch=lambda known: say(f"batch {known}"))
     except SystemExit:
         say("interrupted while files were being handed in: the batch has only the first of them")
         if order.external_key:
@@ -115,38 +116,54 @@ class Wait:
         return None if self.deadline is None else max(self.deadline - time.monotonic(), 0.0)
 
 
-Prepare = Callable[[Callable[[], None]], None]
-"""What is done once no other run can be at work on the database; its argument shows progress."""
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A batch for this process, and what has to be done before it is worked on.
+
+    Attributes:
+        hand_in: writes the files, before the run begins; its argument shows progress.
+        reopen: changes the batch once no other run can be at work on the database.
+    """
+
+    batch: BatchId
+    profile: str
+    hand_in: Callable[[Callable[[], None]], None] = lambda _: None
+    reopen: Callable[[], None] = lambda: None
 
 
-def attend(
-    batch: BatchId,
-    profile: str,
-    store: "SqlStore",
-    settings: "Settings",
-    *,
-    wait: Wait,
-    prepare: Prepare,
-) -> BatchStatus:
-    """Work on the batch in this process until it is finished or the wait is over.
+def new_job(order: Order, batch: BatchId, store: "Store", settings: "Settings") -> Job:
+    """The job of handing in and attending to an order's batch."""
+
+    def write(look: Callable[[], None]) -> None:
+        hand_in(order, batch, store, settings, embedded=True, look=look)
+
+    return Job(batch, order.profile, hand_in=write)
+
+
+def attend(job: Job, store: "SqlStore", settings: "Settings", wait: Wait) -> BatchStatus:
+    """Work on a batch in this process until it is finished or the wait is over.
 
     Raises:
-        RunInProgress: another run works on this database; `prepare` was not called.
+        RunInProgress: another run works on this database.
         SystemExit: a signal came; what was in hand has been given back.
     """
+    from worker.adapters.database import run_lock
     from worker.embedded import EmbeddedRun
 
     with progress() as report:
         _log(settings)
-        with EmbeddedRun(settings, store, batch, profile) as run:
 
-            def on_progress(status: BatchStatus) -> None:
-                wait.interruption.check()
-                report(status)
+        def on_progress(status: BatchStatus) -> None:
+            wait.interruption.check()
+            report(status)
 
+        with run_lock(settings.database_url):
+            pass  # while another run is at work, nothing is handed in that would lie about
+        job.hand_in(lambda: on_progress(store.status(job.batch)))
+        wait.interruption.advice = how_to_resume(job.batch)
+        with EmbeddedRun(settings, store, job.batch, job.profile) as run:
             try:
-                prepare(lambda: on_progress(store.status(batch)))
-                wait.interruption.advice = how_to_resume(batch)
+                job.reopen()
                 return run.wait(on_progress, wait.left())
             except SystemExit:
                 say("stopping")
@@ -162,24 +179,17 @@ def _log(settings: "Settings") -> None:
 
 
 def attend_and_conclude(
-    batch: BatchId,
-    profile: str,
-    store: "SqlStore",
-    settings: "Settings",
-    *,
-    wait: Wait,
-    prepare: Prepare,
-    as_json: bool,
+    job: Job, store: "SqlStore", settings: "Settings", wait: Wait, *, as_json: bool
 ) -> int:
     """As `attend`, then say how it went; returns the exit code."""
     try:
-        status = attend(batch, profile, store, settings, wait=wait, prepare=prepare)
+        status = attend(job, store, settings, wait)
     except SystemExit:
         with suppress(IngestError):  # there may be no batch yet, or no database any more
-            status = store.status(batch)
+            status = store.status(job.batch)
             if as_json:
                 put_json(status_object(status))
-            say(f"interrupted; {how_to_resume(batch)}")
+            say(f"interrupted; {how_to_resume(job.batch)}")
         raise
     return conclude(status, store, as_json=as_json)
 

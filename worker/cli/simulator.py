@@ -11,7 +11,7 @@ import typer
 from worker.cli.faults import NOT_ALL, OK
 from worker.cli.interruption import interruptible
 from worker.cli.options import Selection
-from worker.cli.running import Order, Wait, attend, hand_in
+from worker.cli.running import Order, Wait, attend, new_job
 from worker.cli.terminal import put, put_table, say, shortened, table
 from worker.core.lifecycle import FileState
 from worker.core.model import FileResult
@@ -100,14 +100,7 @@ def _ingest(settings: "Settings", samples: list[Path], wait: Wait) -> list[FileR
     order = Order(Selection(tuple(map(str, samples)), recursive=False, glob=None))
     batch = order.new_batch()
     with closing(open_store(settings)) as store:
-        attend(
-            batch,
-            order.profile,
-            store,
-            settings,
-            wait=wait,
-            prepare=lambda look: hand_in(order, batch, store, embedded=True, look=look),
-        )
+        attend(new_job(order, batch, store, settings), store, settings, wait)
         return list(store.results(batch))
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from worker.app import CeleryWaker
     from worker.settings import Settings
 
-PATIENCE = 5.0
+PATIENCE = 3.0
 """Seconds that a broker is given: what is not woken is found by the next sweep."""
 
 
