@@ -9,6 +9,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection
 
 import worker
@@ -16,7 +17,7 @@ from worker.adapters.database.engine import parse, single
 from worker.adapters.database.failures import CURE
 from worker.adapters.database.runlock import exclusive
 from worker.adapters.database.transaction import mapped_errors
-from worker.errors import ConfigurationError, DatabaseBehind
+from worker.errors import ConfigurationError, DatabaseBehind, UsageError
 
 
 def folder() -> Path:
@@ -67,6 +68,7 @@ def downgrade(url: str, revision: str) -> None:
     """Take a database back to an older revision ("base" is before the first).
 
     Raises:
+        UsageError: there is no such revision.
         StoreUnavailable: it can't be reached.
     """
     _run(url, lambda config: command.downgrade(config, revision))
@@ -91,6 +93,8 @@ def _run(url: str, work: Callable[[Config], None]) -> None:
     try:
         with exclusive(url, "migrate", wait=True), mapped_errors(), engine.begin() as connection:
             work(_config(connection))
+    except CommandError as error:  # a revision that does not exist, or that a later version made
+        raise UsageError(f"the database's revisions: {error}") from error
     finally:
         engine.dispose()
 
