@@ -20,7 +20,7 @@ from worker.adapters.remote_files import RemoteFolder, is_url
 from worker.core.model import Examined
 from worker.errors import SourceRejected
 
-_WINDOW = 50_000
+_WINDOW = 100_000
 
 _Kind = Literal["file", "folder", "link to folder", "unreadable"]
 
