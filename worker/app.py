@@ -14,6 +14,7 @@ from kombu.exceptions import OperationalError
 
 from worker.core.lifecycle import Lane
 from worker.core.model import Crew
+from worker.errors import ServiceUnreachable
 from worker.settings import Settings
 
 CONTROL_QUEUE = "celery"
@@ -44,6 +45,17 @@ class CeleryWaker:
         """Say that the outbox holds something."""
         self._send("worker.notify", {})
 
+    def send_notification(self, task: str, queue: str | None, payload: dict[str, Any]) -> None:
+        """Send the task that a batch asked for when it is finished.
+
+        Raises:
+            ServiceUnreachable: the broker is away.
+        """
+        try:
+            app.send_task(task, args=(payload,), queue=queue, retry=False)
+        except (OperationalError, OSError) as error:
+            raise ServiceUnreachable("no connection to the broker") from error
+
     def _send(self, task: str, arguments: dict[str, str]) -> None:
         with suppress(OperationalError, OSError):
             app.send_task(task, kwargs=arguments, expires=WAKE_EXPIRES, retry=False)
@@ -57,6 +69,7 @@ def configure(settings: Settings, *, embedded: bool = False) -> Celery:
             "broker_url": broker,
             "broker_transport_options": transport_options(broker),
             "task_queues": queues(broker),
+            "beat_schedule": beat_schedule(settings),
             **COMMON,
         }
     )
@@ -92,6 +105,21 @@ def transport_options(broker: str) -> dict[str, Any]:
         "socket_keepalive": True,
         "health_check_interval": 10,  # a half-open connection is noticed
     }
+
+
+def beat_schedule(settings: Settings) -> dict[str, Any]:
+    """What Beat sends: sweeps, and the schedules with the text of their file."""
+    entries: dict[str, Any] = {
+        "tick": {"task": "worker.tick", "schedule": 5.0, "options": {"expires": 10}}
+    }
+    if settings.schedules is not None:
+        entries["tick_schedules"] = {
+            "task": "worker.tick_schedules",
+            "schedule": 10.0,
+            "kwargs": {"schedules": settings.schedules_text(), "file": settings.schedules},
+            "options": {"expires": 20},
+        }
+    return entries
 
 
 COMMON: dict[str, Any] = {
@@ -144,14 +172,6 @@ COMMON: dict[str, Any] = {
     # Beat only sends wake-ups, so it needs no memory of its own and may run more than once.
     "beat_scheduler": "worker.beat:TickScheduler",
     "beat_max_loop_interval": 5,
-    "beat_schedule": {
-        "tick": {"task": "worker.tick", "schedule": 5.0, "options": {"expires": 10}},
-        "tick_schedules": {
-            "task": "worker.tick_schedules",
-            "schedule": 10.0,
-            "options": {"expires": 20},
-        },
-    },
 }
 
 EMBEDDED: dict[str, Any] = {

@@ -18,9 +18,9 @@ from celery.worker import WorkController, state
 from worker import tasks
 from worker.adapters.database import SqlStore, run_lock
 from worker.app import CeleryWaker, app, configure
-from worker.bootstrap import Hours, Runtime
 from worker.core.lifecycle import BatchState, Lane
 from worker.core.model import BatchId, BatchStatus, run_crew
+from worker.runtime import Hours, Runtime
 from worker.settings import Settings
 
 HOURS = Hours(grace=10.0, tick=0.25)
@@ -57,7 +57,7 @@ class EmbeddedRun:
                 self._settings,
                 self._store,
                 CeleryWaker(),
-                mine=lambda crew: crew == self._crew,
+                crew=self._crew,
                 hours=HOURS,
             )
             exits.callback(runtime.close)

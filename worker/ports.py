@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from worker.core.lifecycle import FileState, Lane
 from worker.core.model import (
@@ -407,6 +407,10 @@ class Outbox(Protocol):
         """It was not delivered: try again after `wait` seconds, or never (dead letter)."""
         ...
 
+    def notifications_due(self) -> bool:
+        """Whether there is anything to claim now."""
+        ...
+
     def replay(self, batch: BatchId | None = None) -> int:
         """Make dead letters due again, of one batch or all; returns how many."""
         ...
@@ -460,7 +464,7 @@ class Store(Batches, Queue, Gates, Budget, Outbox, Schedules, Protocol):
 
 
 class Waker(Protocol):
-    """Wakes the workers; the database holds the work itself."""
+    """Reaches others through the broker; the database holds the work itself."""
 
     def wake(self, profile: str, crew: Crew, lane: Lane) -> None:
         """Send one wake-up, best effort: losing it costs at most a sweep's interval."""
@@ -468,6 +472,14 @@ class Waker(Protocol):
 
     def wake_notify(self) -> None:
         """Say that the outbox holds something, as little reliably."""
+        ...
+
+    def send_notification(self, task: str, queue: str | None, payload: dict[str, Any]) -> None:
+        """Send the task of this name with the payload as its one argument.
+
+        Raises:
+            ServiceUnreachable: the broker is away.
+        """
         ...
 
 

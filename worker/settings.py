@@ -351,6 +351,19 @@ class Settings(ServiceSettings, BaseSettings):
         """Whether there is no broker that other processes could reach."""
         return self.broker_url.startswith("memory://")
 
+    def schedules_text(self) -> str:
+        """What the schedules file says, "" when there is none.
+
+        Raises:
+            ConfigurationError: it can't be read.
+        """
+        if self.schedules is None:
+            return ""
+        try:
+            return Path(self.schedules).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"INGEST_SCHEDULES: {self.schedules}: {error}") from None
+
     def require_broker(self) -> None:
         """Refuse the in-process broker, for what has to reach other processes.
 

@@ -32,12 +32,14 @@ from celery.utils.nodenames import worker_direct
 from kombu.exceptions import OperationalError
 
 from worker.app import CeleryWaker, app, configure
-from worker.bootstrap import HandIn, Runtime, hand_in, open_store
+from worker.bootstrap import HandIn, hand_in, open_store
 from worker.client import batch_id_for
 from worker.core.lifecycle import Lane
 from worker.core.model import BatchId, Crew
+from worker.core.schedule import parse_schedules
 from worker.errors import StoreUnavailable, UsageError
 from worker.health import HEARTBEAT_EVERY, heartbeat_file
+from worker.runtime import Runtime
 from worker.settings import Settings
 from worker.telemetry import configure_logging, serve_metrics
 
@@ -176,8 +178,18 @@ def _log_our_way(**_: object) -> None:
     configure_logging(settings.log_level, settings.log_format)
 
 
-@celeryd_init.connect(weak=False)
 @beat_init.connect(weak=False)
+def _check_beat_first(**_: object) -> None:
+    try:
+        settings = Settings.load()
+        settings.require_broker()
+        if settings.schedules:
+            parse_schedules(settings.schedules_text(), settings.schedules)
+    except UsageError as error:
+        _refuse(error)
+
+
+@celeryd_init.connect(weak=False)
 def _check_first(**_: object) -> None:
     """Stop with a clear word before anything is started that can't work."""
     if os.getpid() in _lent:

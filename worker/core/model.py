@@ -213,6 +213,7 @@ class ClaimedFile:
         expired: whether the poll deadline is over (database time).
         parsed: whether status 5 was seen already and its contents are stored.
         last_upload: the newest ledger entry, None when there is none (submit lane only).
+        deadline_in: seconds until the poll deadline, None when none is set.
         deaths: how often in a row a worker died or froze while it held the file.
     """
 
@@ -228,6 +229,7 @@ class ClaimedFile:
     polls: int = 0
     age: float = 0.0
     expired: bool = False
+    deadline_in: float | None = None
     parsed: bool = False
     deaths: int = 0
     size: int | None = None

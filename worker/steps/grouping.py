@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, ParamSpec, TypeVar
 
 import anyio
 from anyio import to_thread
@@ -15,6 +15,26 @@ Key = TypeVar("Key", bound=Hashable)
 
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 2.0
+
+Args = ParamSpec("Args")
+Result = TypeVar("Result")
+
+
+async def persistently(
+    function: Callable[Args, Result], *args: Args.args, **_: Args.kwargs
+) -> Result:
+    """Call the store from a thread, again and again while the database is away.
+
+    What the service has said must not be lost for it, so the words wait here until they can be
+    written.
+    """
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            return await to_thread.run_sync(function, *args)
+        except StoreUnavailable:
+            await anyio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
 
 
 class _Entry(Generic[Item]):
@@ -101,15 +121,7 @@ class GroupCommit(Generic[Item, Key]):
                 await self._settle([entry])
 
     async def _commit(self, group: list[_Entry[Item]]) -> None:
-        items = [entry.item for entry in group]
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                written = await to_thread.run_sync(self._write, items)
-                break
-            except StoreUnavailable:
-                await anyio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
+        written = await persistently(self._write, [entry.item for entry in group])
         for entry in group:
             entry.written = self._key(entry.item) in written
             entry.done.set()

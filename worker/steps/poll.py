@@ -29,7 +29,7 @@ class Polling:
     def __init__(self, service: Service, crew: Crew, stop: Stopping, pace: Pace) -> None:
         self._service = service
         self._crew = crew
-        self._hand = Hand()
+        self._hand = Hand(service.telemetry)
         self._calls = anyio.CapacityLimiter(pace.room)
         self._shift = Shift(service.store, self._claim, self._work, self._hand, stop, pace)
 
@@ -44,7 +44,8 @@ class Polling:
     async def _work(self, claim: Claim) -> None:
         async with anyio.create_task_group() as tasks:
             for file in claim.files:
-                tasks.start_soon(partial(self._poll, file, probing=claim.probing))
+                poll = partial(self._poll, file, probing=claim.probing)
+                tasks.start_soon(self._hand.work, file, poll)
 
     async def _poll(self, file: ClaimedFile, *, probing: bool) -> None:
         await self._service.status_calls.spend()
@@ -55,7 +56,6 @@ class Polling:
             await self._service.recorder.hand_back(file)
         else:
             await self._service.recorder.verdict(verdict)
-        self._hand.drop(file)
 
     async def _ask(self, file: ClaimedFile, *, probing: bool) -> Verdict | None:
         """Ask once; None when the file is to be handed back, for the fleet holds its calls."""

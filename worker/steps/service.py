@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import ParamSpec, TypeVar
 
 import anyio
-from anyio import to_thread
 
 from worker.core.model import Category, ClaimedFile, Crew, is_run
 from worker.core.pacing import freeze_for, poll_wait
 from worker.core.rules import Rules
 from worker.errors import Channel, CredentialsRefused, IngestError, ServiceBusy
 from worker.ports import Dialogs, Sources, Statuses, Store, Telemetry, Uploads
+from worker.steps.grouping import persistently
 from worker.steps.recorder import Recorder
-
-Args = ParamSpec("Args")
-Result = TypeVar("Result")
 
 BOTH: frozenset[Channel] = frozenset({"upload", "status"})
 
@@ -78,7 +74,7 @@ class Allowance:
             return
         async with self._lock:
             while self._left < 1:
-                self._left, wait = await to_thread.run_sync(self._take, self._chunk)
+                self._left, wait = await persistently(self._take, self._chunk)
                 if self._left < 1:
                     await anyio.sleep(wait)
             self._left -= 1
@@ -139,10 +135,12 @@ class Service:
         self.gate.close(channels, 1.0)
         strikes = 0
         for channel in channels:
-            strikes = max(strikes, (await self.call(self.store.strikes, self.profile, channel))[0])
+            strikes = max(
+                strikes, (await persistently(self.store.strikes, self.profile, channel))[0]
+            )
         wait = freeze_for(strikes, seconds)
         self.gate.close(channels, wait)
-        await self.call(self.store.freeze, self.profile, channels, wait, error.message)
+        await persistently(self.store.freeze, self.profile, channels, wait, error.message)
         self.telemetry.event(
             "profile_frozen",
             profile=self.profile,
@@ -157,17 +155,17 @@ class Service:
         if is_run(crew):
             await self.fail_run(crew, error.code, error.message)
             return
-        await self.call(self.store.pause, self.profile, error.message)
+        await persistently(self.store.pause, self.profile, error.message)
         self.telemetry.event("profile_paused", profile=self.profile, reason=error.message)
 
     async def fail_run(self, crew: Crew, code: str, message: str) -> None:
         """End every file that a run still has open."""
-        await self.call(self.store.fail_open, crew, code, message)
+        await persistently(self.store.fail_open, crew, code, message)
         self.telemetry.event("files_failed", crew=crew, code=code, reason=message)
 
     async def thaw(self, channel: Channel) -> None:
         """The probing call went well."""
-        await self.call(self.store.thaw, self.profile, channel)
+        await persistently(self.store.thaw, self.profile, channel)
         self.telemetry.event("profile_thawed", profile=self.profile, channel=channel)
 
     def schedule_wait(self, file: ClaimedFile) -> float:
@@ -193,8 +191,3 @@ class Service:
         self.telemetry.count(
             "chatflow_ingest_calls_total", profile=self.profile, channel=channel, outcome=outcome
         )
-
-    @staticmethod
-    async def call(function: Callable[Args, Result], *args: Args.args, **_: Args.kwargs) -> Result:
-        """Call the store from a thread, so that the event loop goes on."""
-        return await to_thread.run_sync(function, *args)

@@ -8,6 +8,7 @@ or when the process is told to stop.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,14 +18,15 @@ from anyio import to_thread
 from worker.core.model import Claim, ClaimedFile, FileId, LeaseToken
 from worker.core.rules import LEASE, RENEW_EVERY
 from worker.errors import StoreUnavailable
-from worker.ports import Queue
+from worker.ports import Queue, Telemetry
 from worker.steps.stopping import Stopping
 
 
 class Hand:
     """The files that are in hand: claimed, and neither recorded nor handed back."""
 
-    def __init__(self) -> None:
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
         self._files: dict[FileId, LeaseToken] = {}
         self._changed = anyio.Event()
 
@@ -39,6 +41,18 @@ class Hand:
         """The file was recorded, or is somebody else's."""
         self._files.pop(file.id, None)
         self._changed.set()
+
+    async def work(self, file: ClaimedFile, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Work one file; whatever goes wrong with it is no other file's misfortune.
+
+        A file that breaks our code is let go of without a word: its lease runs out, as if it had
+        killed its worker, and after a few such deaths it is parked as poison.
+        """
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 - as said above
+            self._telemetry.event("step_failed", file=str(file.id), reason=repr(error)[:500])
+        self.drop(file)
 
     def tokens(self) -> set[LeaseToken]:
         """The leases to renew."""
@@ -127,7 +141,10 @@ class Shift:
             if room < self._pace.least:
                 await self._await_room()
                 continue
-            claim = await to_thread.run_sync(self._claim, room)
+            claim = await self._try_claim(room)
+            if claim is None:
+                await self._stop.sleep(1.0)
+                continue
             if claim.files:
                 self.claimed += len(claim.files)
                 self._hand.take(claim)
@@ -139,6 +156,13 @@ class Shift:
                 return claim.next_wait
             await self._stop.sleep(max(self._pace.pause, min(claim.next_wait or 0.0, 0.5)))
         return 0.0
+
+    async def _try_claim(self, room: int) -> Claim | None:
+        """Claim; None while the database is away, which is no reason to drop what is in hand."""
+        try:
+            return await to_thread.run_sync(self._claim, room)
+        except StoreUnavailable:
+            return None
 
     def _worth_waiting(self, wait: float | None) -> bool:
         return wait is not None and wait <= self._pace.linger
@@ -159,7 +183,7 @@ class Shift:
     async def _hand_back(self) -> None:
         if self._hand:
             left = self._hand.items()
-            with anyio.CancelScope(shield=True), anyio.move_on_after(5):
+            with anyio.CancelScope(shield=True), anyio.move_on_after(5), suppress(StoreUnavailable):
                 await to_thread.run_sync(self._queue.hand_back, left)
 
     async def _renew(self) -> None:

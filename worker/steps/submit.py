@@ -28,6 +28,7 @@ from worker.core.model import (
 from worker.core.planning import Assignment, Candidate, Plan, form_for, plan
 from worker.core.rules import LEASE
 from worker.errors import GiveUp, IngestError, SourceRejected
+from worker.steps.grouping import persistently
 from worker.steps.opening import Opening
 from worker.steps.service import Service
 from worker.steps.shift import Hand, Pace, Shift
@@ -54,7 +55,7 @@ class Submitting:
         self._crew = crew
         self._opening = Opening(service, crew, stop)
         self._uploading = Uploading(service, crew)
-        self._hand = Hand()
+        self._hand = Hand(service.telemetry)
         self._shift = Shift(service.store, self._claim, self._work, self._hand, stop, pace)
 
     async def run(self) -> float | None:
@@ -79,7 +80,7 @@ class Submitting:
 
     async def _take_share(self) -> None:
         service = self._service
-        share = await to_thread.run_sync(
+        share = await persistently(
             service.store.share,
             service.profile,
             service.holder,
@@ -102,7 +103,7 @@ class Submitting:
                     tasks.start_soon(self._record, file, verdict)
             ready = await self._examine(fresh, tasks)
             for bundle in self._bundles(ready):
-                tasks.start_soon(partial(self._serve, bundle, probing=claim.probing))
+                tasks.start_soon(partial(self._serve_apart, bundle, probing=claim.probing))
 
     async def _examine(
         self, files: Sequence[ClaimedFile], tasks: anyio.abc.TaskGroup
@@ -146,6 +147,15 @@ class Submitting:
 
     # --- one dialog session ---
 
+    async def _serve_apart(self, bundle: Sequence[Ready], *, probing: bool) -> None:
+        """Serve a bundle; what breaks on it, breaks no other (see `Hand.work`)."""
+        try:
+            await self._serve(bundle, probing=probing)
+        except Exception as error:  # noqa: BLE001 - as said above
+            self._service.telemetry.event("step_failed", step="submit", reason=repr(error)[:500])
+            for each in bundle:
+                self._hand.drop(each.file)
+
     async def _serve(self, bundle: Sequence[Ready], *, probing: bool) -> None:
         """Open a dialog and upload what it has places for; another dialog takes the rest."""
         try:
@@ -186,9 +196,8 @@ class Submitting:
         await self._service.recorder.begin(DialogLoad(self._service.profile, session, intents))
         async with anyio.create_task_group() as tasks:
             for upload, each, file in load:
-                tasks.start_soon(
-                    partial(self._upload, session, upload, each, file, probing=probing)
-                )
+                work = partial(self._upload, session, upload, each, file, probing=probing)
+                tasks.start_soon(self._hand.work, file, work)
 
     async def _upload(
         self,

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from anyio import to_thread
+
 from worker.core.model import Crew, Due
 from worker.errors import CredentialsRefused, IngestError, NoUploadNode
 from worker.ports import Dialogs, Store, Telemetry, Waker
@@ -42,16 +44,20 @@ def wake_due(
 
 async def probe(store: Store, dialogs: Dialogs, profile: str, telemetry: Telemetry) -> None:
     """Open one dialog for a paused profile, if its probe is due; going well ends the pause."""
-    if not store.take_probe(profile, PROBE_EVERY):
+    if not await to_thread.run_sync(store.take_probe, profile, PROBE_EVERY):
         return
     try:
         await dialogs.open()
     except CredentialsRefused as error:
         telemetry.event("credentials_refused", profile=profile, reason=error.message)
     except NoUploadNode:
-        store.resume(profile)  # the credentials are good; what else is wrong, a file will say
+        await _resume(store, profile, telemetry)  # the rest that is wrong, a file will say
     except IngestError as error:
         telemetry.event("dialog_failed", profile=profile, reason=error.message)
     else:
-        store.resume(profile)
-        telemetry.event("profile_resumed", profile=profile)
+        await _resume(store, profile, telemetry)
+
+
+async def _resume(store: Store, profile: str, telemetry: Telemetry) -> None:
+    await to_thread.run_sync(store.resume, profile)
+    telemetry.event("profile_resumed", profile=profile)

@@ -9,7 +9,7 @@ from sqlalchemy import Row, select, update
 
 from worker.adapters.database.rows import among
 from worker.adapters.database.tables import MESSAGE_LIMIT, outbox
-from worker.adapters.database.transaction import Repository, Transaction, writes
+from worker.adapters.database.transaction import Repository, Transaction, reads, writes
 from worker.adapters.database.types import clean
 from worker.core.model import BatchId, Notification
 
@@ -32,6 +32,12 @@ class OutboxStore(Repository):
             held = update(outbox).where(among(tx.kind, outbox.c.id, "ids"))
             tx.run(held.values(next_at=tx.after(lease)), {"ids": [row.id for row in rows]})
         return [_notification(row) for row in rows]
+
+    @reads
+    def notifications_due(self, tx: Transaction) -> bool:
+        """Whether there is anything to claim now."""
+        due = select(outbox.c.id).where(outbox.c.next_at <= tx.now).limit(1)
+        return tx.run(due).first() is not None
 
     @writes
     def notified(self, tx: Transaction, notification: int) -> None:
