@@ -281,6 +281,6 @@ def cancel(batch: BatchArgument) -> None:
         before = store.status(wanted)
         count = store.cancel(wanted)
         if before.state is BatchState.RUNNING:
-            put(f"{wanted} cancelled: {count} open files")
+            put(f"{wanted} cancelled, open files: {count}")
         else:
             put(f"{wanted} is {before.state} already: nothing to cancel")

@@ -136,9 +136,10 @@ def broker_check(settings: "Settings") -> Check:
     if settings.is_embedded:
         detail = "memory://: embedded mode only, `submit` and workers need a broker"
         return Check("broker", ok=True, detail=detail)
-    from worker.app import app
+    from worker.app import configure
 
     try:
+        app = configure(settings)
         with app.connection_for_write(connect_timeout=BROKER_TIMEOUT) as connection:
             where = connection.as_uri()  # without its password
             connection.ensure_connection(max_retries=1, timeout=BROKER_TIMEOUT)

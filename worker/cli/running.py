@@ -16,7 +16,7 @@ from worker.cli.terminal import put, put_json, say, shortened, shown
 from worker.core.lifecycle import BatchState, FileState
 from worker.core.model import BatchId, BatchStatus
 from worker.core.report import status_object
-from worker.errors import IngestError
+from worker.errors import IngestError, StoreUnavailable
 
 if TYPE_CHECKING:
     from worker.adapters.database import SqlStore
@@ -190,6 +190,9 @@ def attend_and_conclude(
             if as_json:
                 put_json(status_object(status))
             say(f"interrupted; {how_to_resume(job.batch)}")
+        raise
+    except StoreUnavailable:
+        say(f"the database is away; when it is back, {how_to_resume(job.batch)}")
         raise
     return conclude(status, store, as_json=as_json)
 
