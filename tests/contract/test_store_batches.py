@@ -144,7 +144,7 @@ def test_cancel_ends_every_open_file_whoever_holds_it(bench: Bench):
 
 
 def test_cancelling_leaves_what_had_ended(bench: Bench):
-    batch, (first, second) = bench.polling(2)
+    batch, (first, _) = bench.polling(2)
     bench.store.record([done(first)])
     assert bench.store.cancel(batch) == 1
     counts = bench.store.status(batch).counts

@@ -264,6 +264,7 @@ def _claimed_file(
         polls=row.polls,
         age=tx.since(row.submitted_at if lane is Lane.POLL else row.created_at),
         expired=row.deadline_at is not None and row.deadline_at <= tx.now,
+        deadline_in=(row.deadline_at - tx.now).total_seconds() if row.deadline_at else None,
         parsed=row.parsed,
         deaths=_deaths(row),
         size=row.size,
