@@ -9,8 +9,9 @@ from typing import Any
 
 from celery import Celery
 
-from worker.app import COMMON
+from worker.app import COMMON, beat_schedule
 from worker.beat import TickScheduler
+from worker.settings import Settings
 
 APP = """
 from celery import Celery
@@ -22,9 +23,12 @@ app.conf.update(
 """
 
 
-def test_the_entries_are_ticks_that_do_not_pile_up() -> None:
+def test_the_entries_are_ticks_that_do_not_pile_up(tmp_path: Path) -> None:
+    file = tmp_path / "schedules.toml"
+    file.write_text("")
+    settings = Settings.load(INGEST_SCHEDULES=str(file))
     app = Celery("ticking", broker="memory://", set_as_current=False)
-    app.conf.update(COMMON)
+    app.conf.update(COMMON | {"beat_schedule": beat_schedule(settings)})
     entries: dict[str, Any] = TickScheduler(app).schedule
     sent = {entry.task for entry in entries.values()}
     assert sent == {"worker.tick", "worker.tick_schedules"}
