@@ -11,11 +11,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from threading import Lock
 from uuid import uuid4
 
-import anyio
 from anyio import to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
@@ -253,8 +251,5 @@ class Runtime:
     async def _close(self) -> None:
         self._stop.set()
         await self._recorder.flush()
-        for profile, connections in self._connections.items():
-            give_up = partial(self.store.give_up_share, profile, self._holder)
-            with anyio.move_on_after(2):
-                await to_thread.run_sync(give_up, abandon_on_cancel=True)
+        for connections in self._connections.values():
             await connections.close()

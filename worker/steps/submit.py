@@ -35,6 +35,7 @@ from worker.steps.shift import Hand, Pace, Shift
 from worker.steps.stopping import Stopping
 from worker.steps.uploading import Uploading
 
+FILES_PER_SLOT = 8
 SHARE_EVERY = 1.0
 SHARE_TTL = 15.0
 
@@ -65,11 +66,19 @@ class Submitting:
             tasks.start_soon(self._keep_share)
             wait = await self._shift.run()
             tasks.cancel_scope.cancel()
+        await self._give_up_share()
         return wait
 
     def _claim(self, limit: int) -> Claim:
-        store = self._service.store
-        return store.claim(self._service.profile, self._crew, Lane.SUBMIT, limit, LEASE)
+        """Claim no more than the share of uploads will soon be through with.
+
+        Without a share nothing is claimed: the files would only wait here instead of there.
+        """
+        service = self._service
+        limit = min(limit, FILES_PER_SLOT * int(service.slots.total_tokens))
+        if limit == 0:
+            return Claim()
+        return service.store.claim(service.profile, self._crew, Lane.SUBMIT, limit, LEASE)
 
     # --- the share of uploads in flight ---
 
@@ -89,6 +98,12 @@ class Submitting:
             SHARE_TTL,
         )
         service.slots.total_tokens = share
+
+    async def _give_up_share(self) -> None:
+        service = self._service
+        service.slots.total_tokens = 0
+        with anyio.move_on_after(2):  # forgotten by itself after a while, should this not go well
+            await persistently(service.store.give_up_share, service.profile, service.holder)
 
     # --- one claim ---
 
