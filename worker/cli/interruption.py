@@ -31,6 +31,11 @@ class Interruption:
         self.advice = ""
         self._number: int | None = None
 
+    @property
+    def came(self) -> bool:
+        """Whether there was a signal."""
+        return self._number is not None
+
     def check(self) -> None:
         """Raise the exit again, in case that a callback of some library has swallowed it."""
         if self._number is not None:
@@ -69,5 +74,6 @@ def interruptible() -> Iterator[Interruption]:
     try:
         yield interruption
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        if not interruption.came:  # else the process is on its way out, and a second one may come
+            for number, handler in handlers.items():
+                signal.signal(number, handler)

@@ -123,12 +123,12 @@ def _result_rows(result: FileResult) -> Iterator[tuple[str, object]]:
 
 def _events_table(events: Iterable[FileEvent]) -> Table:
     return table(
-        "at",
+        "at (UTC)",
         "event",
         "state",
         "code",
         "message",
-        rows=((_moment(e.at), e.event, e.state, e.code, e.message) for e in events),
+        rows=((_exact(e.at), e.event, e.state, e.code, e.message) for e in events),
     )
 
 
@@ -149,8 +149,8 @@ def _uploads_table(uploads: Iterable[UploadEntry]) -> Table:
                 upload.category,
                 upload.chatflow_dialog_id,
                 upload.chatflow_file_id,
-                _moment(upload.sent_at or upload.created_at),
-                _moment(upload.ended_at),
+                _exact(upload.sent_at or upload.created_at),
+                _exact(upload.ended_at),
                 ": ".join(filter(None, (upload.code, upload.message))),
             )
             for upload in uploads
@@ -160,3 +160,8 @@ def _uploads_table(uploads: Iterable[UploadEntry]) -> Table:
 
 def _moment(moment: datetime | None) -> str | None:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if moment else None
+
+
+def _exact(moment: datetime | None) -> str | None:
+    """To the millisecond: in a file's story the order and the gaps are what one looks for."""
+    return moment.astimezone(UTC).isoformat(" ", "milliseconds")[:23] if moment else None
