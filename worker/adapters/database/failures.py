@@ -17,11 +17,9 @@ _NO_TABLE: frozenset[str | int] = frozenset({"42P01", "42703", 1146, 1054})
 
 
 def _code(error: BaseException | None) -> str | int | None:
-    state = getattr(error, "sqlstate", None)
-    if state is not None:
-        return str(state)
-    arguments = getattr(error, "args", ())
-    return arguments[0] if arguments and isinstance(arguments[0], int) else None
+    """MariaDB's own number, which says more than its SQLSTATE, or PostgreSQL's SQLSTATE."""
+    first = next(iter(getattr(error, "args", ())), None)
+    return first if isinstance(first, int) else getattr(error, "sqlstate", None)
 
 
 def is_conflict(error: BaseException) -> bool:

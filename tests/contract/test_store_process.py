@@ -1,0 +1,147 @@
+"""Locks between processes, forks, and what a process leaves behind when it dies."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from tests.contract.bench import Bench
+from worker.adapters.database import SqlStore, run_lock
+from worker.adapters.database.failures import is_conflict
+from worker.errors import RunInProgress, StoreUnavailable
+
+TOP = Path(__file__).parents[2]
+HOLDER = """
+import sys
+from worker.adapters.database import run_lock
+with run_lock(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def holder(url: str) -> Iterator[subprocess.Popen]:
+    command = [sys.executable, "-c", HOLDER, url]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=TOP, **pipes) as process:
+        try:
+            assert process.stdout.readline().strip() == "held"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_one_run_at_a_time_and_a_killed_one_frees_the_lock(database_url: str):
+    with holder(database_url) as process:
+        with pytest.raises(RunInProgress), run_lock(database_url):
+            pytest.fail("two held the lock")
+        process.send_signal(signal.SIGKILL)
+        process.wait(30)
+        _take_soon(database_url)
+
+
+def _take_soon(url: str) -> None:
+    """A server notices a closed connection on its own thread, a moment later."""
+    for _ in range(10_000):
+        try:
+            with run_lock(url):
+                return
+        except RunInProgress:
+            continue
+    pytest.fail("the lock was never freed")
+
+
+def test_the_lock_is_free_after_use_also_after_an_error(database_url: str):
+    with pytest.raises(ZeroDivisionError), run_lock(database_url):
+        raise ZeroDivisionError
+    with run_lock(database_url):
+        pass
+
+
+def test_a_store_survives_a_fork(store: SqlStore):
+    bench = Bench(store)
+    bench.batch(1)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            claim = bench.claim()
+            os.write(writer, str(len(claim.files)).encode())
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writer)
+    assert os.waitpid(child, 0)[1] == 0
+    assert os.read(reader, 10) == b"1"
+    os.close(reader)
+    assert bench.claim().files == ()
+    assert bench.count("files", "lease_token IS NOT NULL") == 1
+
+
+def test_a_connection_that_broke_is_replaced(postgres_url: str, open_stores_on):
+    store = open_stores_on(postgres_url)
+    with pytest.raises(StoreUnavailable):
+        store._database.write(
+            lambda tx: tx.run(text("SELECT pg_terminate_backend(pg_backend_pid())")) and None
+        )
+    assert store.now() > 0
+
+
+def test_a_broken_mariadb_connection_is_replaced(mariadb_url: str, open_stores_on):
+    store = open_stores_on(mariadb_url)
+    with pytest.raises(StoreUnavailable):
+        store._database.write(lambda tx: tx.run(text("KILL CONNECTION_ID()")) and None)
+    assert store.now() > 0
+
+
+@pytest.fixture
+def open_stores_on() -> Iterator:
+    from worker.adapters.database import open_store
+
+    stores: list[SqlStore] = []
+
+    def another(url: str) -> SqlStore:
+        stores.append(open_store(url))
+        return stores[-1]
+
+    yield another
+    for store in stores:
+        store.close()
+
+
+def test_a_transaction_that_loses_a_conflict_is_run_again(postgres_url: str, open_stores_on):
+    store = open_stores_on(postgres_url)
+    tries = []
+
+    def lose_twice(tx):
+        tries.append(1)
+        if len(tries) < 3:
+            tx.run(text("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '40P01'; END $$"))
+        return len(tries)
+
+    assert store._database.write(lose_twice) == 3
+
+
+def test_mistakes_of_ours_are_not_called_an_outage(store: SqlStore):
+    with pytest.raises(Exception, match=r"(?i)syntax") as caught:
+        store._database.read(lambda tx: tx.run(text("SELEKT 1")) and None)
+    assert not is_conflict(caught.value)
+
+
+def test_statements_carry_no_values_in_their_errors(store: SqlStore):
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        store._database.read(
+            lambda tx: (
+                tx.run(text("SELECT :word FROM nowhere_at_all"), {"word": "topsecret"}) and None
+            )
+        )
+    assert "topsecret" not in str(caught.value)
+    assert "topsecret" not in str(caught.value.__cause__)
