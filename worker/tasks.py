@@ -38,6 +38,7 @@ from worker.core.lifecycle import Lane
 from worker.core.model import BatchId, Crew
 from worker.core.schedule import parse_schedules
 from worker.errors import StoreUnavailable, UsageError
+from worker.flower_password import guard_flower, say_password
 from worker.health import HEARTBEAT_EVERY, heartbeat_file
 from worker.runtime import Runtime
 from worker.settings import Settings
@@ -51,6 +52,9 @@ _stopping = Event()
 
 def configured_app() -> Celery:
     """The application as the environment configures it, for ``celery -A worker``."""
+    password = guard_flower(sys.argv, os.environ)
+    if password is not None:
+        say_password(password)
     try:
         return configure(Settings.load())
     except UsageError as error:
