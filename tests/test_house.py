@@ -1,8 +1,11 @@
 """The files around the code: locks, Makefile, CI script, changelog, and what may stand where."""
 
+import ast
 import re
 import subprocess
+import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -116,3 +119,28 @@ def test_the_changelog_is_kept_as_it_says():
     assert headings[0] == "[Unreleased]"
     assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", h) for h in headings[1:])
     assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def test_every_package_that_the_code_imports_is_asked_for():
+    ours = {"worker", "migrations"}
+    files = [*(ROOT / "worker").rglob("*.py"), *(ROOT / "migrations").rglob("*.py")]
+    imported = {name for file in files for name in imports(file)} - ours - sys.stdlib_module_names
+    distributions = metadata.packages_distributions()
+    asked = {
+        canonicalize_name(Requirement(text).name) for text in PROJECT["project"]["dependencies"]
+    }
+
+    assert {
+        n for n in imported if asked.isdisjoint(canonicalize_name(d) for d in distributions[n])
+    } == set()
+
+
+def imports(file: Path) -> set[str]:
+    """The first words of the absolute imports of a module."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module.partition(".")[0])
+    return names
