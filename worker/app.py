@@ -63,7 +63,7 @@ class CeleryWaker:
 
 def configure(settings: Settings, *, embedded: bool = False) -> Celery:
     """Apply the settings; `embedded` means an in-process broker, whatever the broker's address."""
-    broker = "memory://" if embedded else settings.broker_url
+    broker = "memory://localhost" if embedded else settings.broker_url
     app.conf.update(
         {
             "broker_url": broker,

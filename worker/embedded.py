@@ -7,12 +7,14 @@ again by whoever comes next.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from threading import Thread
 from types import TracebackType
 from typing import Self
 
+from celery.exceptions import SecurityWarning
 from celery.worker import WorkController, state
 
 from worker import tasks
@@ -92,13 +94,16 @@ class EmbeddedRun:
 
     def _start(self) -> tuple[WorkController, Thread]:
         state.should_stop = state.should_terminate = None  # Celery keeps these for the process
-        worker = app.Worker(
-            pool="threads",
-            quiet=True,
-            without_gossip=True,
-            without_mingle=True,
-            without_heartbeat=True,
-        )
+        with warnings.catch_warnings():
+            # Celery warns root of code in messages; here all messages are our own.
+            warnings.simplefilter("ignore", SecurityWarning)
+            worker = app.Worker(
+                pool="threads",
+                quiet=True,
+                without_gossip=True,
+                without_mingle=True,
+                without_heartbeat=True,
+            )
         thread = Thread(target=worker.start, name="embedded-worker", daemon=True)
         thread.start()
         for lane in (Lane.SUBMIT, Lane.POLL):
