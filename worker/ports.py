@@ -23,12 +23,14 @@ from worker.core.model import (
     ErrorNote,
     Examined,
     FileId,
+    FileKind,
     FileResult,
     FileStory,
     LeaseToken,
     Leftover,
     NewBatch,
     Notification,
+    Observation,
     SeenFile,
     StatusReply,
     UploadForm,
@@ -36,6 +38,7 @@ from worker.core.model import (
     UploadReply,
     Verdict,
 )
+from worker.core.readiness import Sketch
 from worker.errors import Channel
 
 EventName = Literal[
@@ -452,7 +455,19 @@ class Schedules(Protocol):
         ...
 
 
-class Store(Batches, Queue, Gates, Budget, Outbox, Schedules, Protocol):
+class Experience(Protocol):
+    """How long files took to become ready, shared by all workers."""
+
+    def learn(self, profile: str, seen: Sequence[Observation]) -> None:
+        """Add observations to the sketches of their kinds."""
+        ...
+
+    def sketches(self, profile: str) -> dict[FileKind, Sketch]:
+        """What is remembered for each kind of file."""
+        ...
+
+
+class Store(Batches, Queue, Gates, Budget, Outbox, Schedules, Experience, Protocol):
     """The database, whole: the truth about every file."""
 
     def now(self) -> float:

@@ -32,6 +32,7 @@ from worker.errors import ConfigurationError, IngestError, StoreUnavailable
 from worker.ports import Telemetry, Waker
 from worker.settings import Settings
 from worker.steps import sweep
+from worker.steps.learning import SHARE_EVERY
 from worker.steps.notify import deliver
 from worker.steps.poll import Polling
 from worker.steps.recorder import Recorder
@@ -97,6 +98,7 @@ class Runtime:
         self._stop: Stopping = self._portal.call(Stopping)
         self._recorder: Recorder = self._portal.call(Recorder, store)
         self._background.append(self._portal.start_task_soon(self._recorder.run))
+        self._background.append(self._portal.start_task_soon(self._keep_learning))
 
     # --- called from Celery's threads ---
 
@@ -185,7 +187,14 @@ class Runtime:
                 recorder=self._recorder,
                 telemetry=self.telemetry,
             )
+            await self._connections[name].service.learning.share()
         return self._connections[name].service
+
+    async def _keep_learning(self) -> None:
+        while not self._stop:
+            await self._stop.sleep(SHARE_EVERY)
+            for connections in list(self._connections.values()):
+                await connections.service.learning.share()
 
     async def _deliver(self) -> None:
         secret = self.settings.webhook_secret

@@ -50,7 +50,7 @@ def verdict_on(error, file=FILE, rules=RULES, *, sent=True):
 
 def test_an_accepted_upload_is_polled_until_its_deadline():
     verdict = submission.accepted(
-        FILE, UPLOAD, UploadReply("77", 1), RULES, submission.Sent("Audio", 5, "ab")
+        FILE, UPLOAD, UploadReply("77", 1), RULES, submission.Sent("Audio", 5, "ab"), 1.0
     )
     assert verdict.state is FileState.POLLING
     assert verdict.chatflow_file_id == "77"

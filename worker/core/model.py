@@ -210,6 +210,7 @@ class ClaimedFile:
         failures: calls in a row that failed, for the backoff.
         polls: status calls so far, since its last upload.
         age: seconds since the upload was accepted (poll lane), else since it was handed in.
+        asked_age: that age when its status was asked for last, 0 when it never was.
         expired: whether the poll deadline is over (database time).
         parsed: whether status 5 was seen already and its contents are stored.
         last_upload: the newest ledger entry, None when there is none (submit lane only).
@@ -228,6 +229,7 @@ class ClaimedFile:
     failures: int = 0
     polls: int = 0
     age: float = 0.0
+    asked_age: float = 0.0
     expired: bool = False
     deadline_in: float | None = None
     parsed: bool = False
@@ -459,6 +461,24 @@ class SeenFile:
     size: int
     mtime_ns: int
     sha256: str = field(default="")
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind:
+    """Files that become ready in about the same time, as far as can be told beforehand."""
+
+    category: str
+    format: str
+    size_class: int
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A file was found ready at an age of `seconds`, and not yet at an age of `since`."""
+
+    kind: FileKind
+    seconds: float
+    since: float
 
 
 @dataclass(frozen=True, slots=True)

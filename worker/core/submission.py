@@ -14,7 +14,7 @@ from worker.core.model import (
     UploadState,
     Verdict,
 )
-from worker.core.pacing import call_backoff, poll_wait, upload_backoff
+from worker.core.pacing import call_backoff, upload_backoff
 from worker.core.rules import SETTLE_DELAY, Rules
 from worker.errors import (
     CredentialsRefused,
@@ -46,14 +46,19 @@ def note(error: IngestError) -> ErrorNote:
 
 
 def accepted(
-    file: ClaimedFile, upload: UploadId, reply: UploadReply, rules: Rules, sent: Sent
+    file: ClaimedFile,
+    upload: UploadId,
+    reply: UploadReply,
+    rules: Rules,
+    sent: Sent,
+    wait: float,
 ) -> Verdict:
-    """The service took the upload: the file is polled from now on."""
+    """The service took the upload: the file is polled from now on, first after `wait` seconds."""
     return Verdict(
         file.id,
         file.token,
         FileState.POLLING,
-        wait=poll_wait(0, 0.0),
+        wait=wait,
         status=reply.status,
         chatflow_file_id=reply.chatflow_file_id,
         upload=UploadResult(upload, UploadState.ACCEPTED, reply.chatflow_file_id),

@@ -97,10 +97,13 @@ class Polling:
         return self._service.rules.unreachable_after if run else OUT_OF_REACH_AFTER
 
     async def _decide(self, file: ClaimedFile, reply: StatusReply) -> Verdict:
-        wait = self._service.schedule_wait(file)
-        if _length(reply) < MANY_CHARACTERS:
-            return answered(file, reply, self._service.rules, wait)
-        return await to_thread.run_sync(answered, file, reply, self._service.rules, wait)
+        learning = self._service.learning
+        decide = partial(answered, file, reply, self._service.rules, learning.next_wait(file))
+        short = _length(reply) < MANY_CHARACTERS
+        verdict = decide() if short else await to_thread.run_sync(decide)
+        if verdict.state.is_terminal and verdict.state is not FileState.TIMED_OUT:
+            learning.ready(file)
+        return verdict
 
 
 def _length(reply: StatusReply) -> int:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from worker.core.model import Category, ClaimedFile, Crew, is_run
-from worker.core.pacing import freeze_for, poll_wait
+from worker.core.model import Category, Crew, is_run
+from worker.core.pacing import freeze_for
 from worker.core.rules import Rules
 from worker.errors import Channel, CredentialsRefused, IngestError, ServiceBusy
 from worker.ports import Dialogs, Sources, Statuses, Store, Telemetry, Uploads
 from worker.steps.grouping import persistently
+from worker.steps.learning import Learning
 from worker.steps.recorder import Recorder
 
 BOTH: frozenset[Channel] = frozenset({"upload", "status"})
@@ -105,6 +106,7 @@ class Service:
     slots: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(0))
     upload_calls: Allowance = field(init=False)
     status_calls: Allowance = field(init=False)
+    learning: Learning = field(init=False)
 
     def __post_init__(self) -> None:
         rules, store = self.rules, self.store
@@ -116,6 +118,7 @@ class Service:
             lambda want: store.take(rules.profile, "status", rules.poll_rate_limit or 0.0, want),
             rules.poll_rate_limit,
         )
+        self.learning = Learning(store, rules.profile, rules.poll_price)
 
     @property
     def profile(self) -> str:
@@ -167,10 +170,6 @@ class Service:
         """The probing call went well."""
         await persistently(self.store.thaw, self.profile, channel)
         self.telemetry.event("profile_thawed", profile=self.profile, channel=channel)
-
-    def schedule_wait(self, file: ClaimedFile) -> float:
-        """Seconds until a file that was asked for just now should be asked for again."""
-        return poll_wait(file.polls + 1, file.age)
 
     @contextmanager
     def timed(self, channel: str) -> Iterator[None]:

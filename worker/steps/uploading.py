@@ -90,6 +90,7 @@ class Uploading:
             reply,
             service.rules,
             submission.Sent(category, content.size, content.sha256),
+            service.learning.first_wait(file, category),
         )
 
     async def _learn(self, error: IngestError, *, probing: bool) -> None:

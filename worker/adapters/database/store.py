@@ -5,6 +5,7 @@ from __future__ import annotations
 from worker.adapters.database.batches import BatchStore
 from worker.adapters.database.budget import BudgetStore
 from worker.adapters.database.claim import ClaimStore
+from worker.adapters.database.experience import ExperienceStore
 from worker.adapters.database.gates import GateStore
 from worker.adapters.database.leases import LeaseStore
 from worker.adapters.database.ledger import LedgerStore
@@ -32,6 +33,7 @@ class SqlStore(
     BudgetStore,
     OutboxStore,
     ScheduleStore,
+    ExperienceStore,
 ):
     """Implements `worker.ports.Store` on a relational database.
 
