@@ -131,6 +131,8 @@ def _expanded(path: str, fits: Callable[[str], object], *, recursive: bool) -> I
     except ValueError:
         yield path
         return
+    except OSError:  # too long, or in a folder that we may not enter: the upload's look says which
+        is_folder = False
     if is_folder:
         yield from _files_in(local, fits, recursive=recursive)
     else:
