@@ -230,6 +230,7 @@ def upgrade() -> None:
         sa.Column("error_message", sa.Text(), nullable=True),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("submitted_at", MOMENT, nullable=True),
+        sa.Column("asked_at", MOMENT, nullable=True),
         sa.Column("deadline_at", MOMENT, nullable=True),
         sa.Column("deadline_seconds", sa.Double(), nullable=True),
         sa.Column("finished_at", MOMENT, nullable=True),

@@ -9,7 +9,7 @@ from tests.contract.bench import PROFILE, Bench, done
 from worker.adapters.database import SqlStore
 from worker.adapters.database.gates import PROBE_SECONDS
 from worker.core.lifecycle import FileState, Lane
-from worker.core.model import ErrorNote, Leftover, SeenFile, Verdict
+from worker.core.model import ErrorNote, FileKind, Leftover, Observation, SeenFile, Verdict
 
 # --- gates ---------------------------------------------------------------------------------------
 
@@ -310,3 +310,27 @@ def test_the_clock_is_the_databases(store: SqlStore):
     first = store.now()
     assert first <= store.now()
     assert datetime.fromtimestamp(first, UTC).year >= 2025
+
+
+# --- experience ----------------------------------------------------------------------------------
+
+
+def test_experience_is_shared_by_kind(store: SqlStore):
+    wav, pdf = FileKind("Audio", "wav", 3), FileKind("Contract", "pdf", 1)
+    assert store.sketches(PROFILE) == {}
+    store.learn(PROFILE, [Observation(wav, 2.0, 1.0), Observation(pdf, 5.0, 0.0)])
+    store.learn(PROFILE, [Observation(wav, 2.0, 1.0)])
+    store.learn("other", [Observation(wav, 2.0, 1.0)])
+    known = store.sketches(PROFILE)
+    assert set(known) == {wav, pdf}
+    assert known[wav].total > known[pdf].total > 0
+    store.learn(PROFILE, [])
+
+
+def test_the_age_at_the_last_question_is_known(bench: Bench):
+    _, (file,) = bench.polling(1)
+    assert file.asked_age == 0
+    bench.outlive("files", "submitted_at")
+    bench.store.record([Verdict(file.id, file.token, FileState.POLLING, wait=0, asked=True)])
+    (again,) = bench.claim(Lane.POLL).files
+    assert 1e6 < again.asked_age <= again.age

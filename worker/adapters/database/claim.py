@@ -52,7 +52,7 @@ _POISON = ErrorNote("poison", f"its worker died {POISON_AFTER} times while it he
 
 _NEEDED = (
     "id batch_id source name state lease_token deaths attempts_used failures polls size"
-    " category chatflow_file_id service_status parsed created_at submitted_at deadline_at"
+    " category chatflow_file_id service_status parsed created_at submitted_at asked_at deadline_at"
 )
 _COLUMNS = [column for column in files.c if column.name in set(_NEEDED.split())]
 
@@ -189,7 +189,7 @@ def _chosen(tx: Transaction, crew: Crew, lane: Lane, limit: int) -> list[Row[Any
         _promote_due(tx, crew)
     while True:
         values = {"crew": crew, "limit": limit, "now": tx.now}
-        rows = list(tx.run(_CANDIDATES[lane], values))
+        rows = list(tx.run(_CANDIDATES[lane], values).all())
         poisoned = [row for row in rows if _deaths(row) >= POISON_AFTER]
         if not poisoned:
             return _safe_together(rows)
@@ -263,6 +263,7 @@ def _claimed_file(
         failures=row.failures,
         polls=row.polls,
         age=tx.since(row.submitted_at if lane is Lane.POLL else row.created_at),
+        asked_age=_asked_age(row),
         expired=row.deadline_at is not None and row.deadline_at <= tx.now,
         deadline_in=(row.deadline_at - tx.now).total_seconds() if row.deadline_at else None,
         parsed=row.parsed,
@@ -273,6 +274,12 @@ def _claimed_file(
         service_status=row.service_status,
         last_upload=_entry(row, ledger[-1]) if ledger else None,
     )
+
+
+def _asked_age(row: Row[Any]) -> float:
+    if row.asked_at is None or row.submitted_at is None:
+        return 0.0
+    return float(max(0.0, (row.asked_at - row.submitted_at).total_seconds()))
 
 
 def _entry(file: Row[Any], upload: Row[Any]) -> LedgerEntry:

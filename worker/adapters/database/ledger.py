@@ -101,10 +101,10 @@ def _intent(tx: Transaction, load: DialogLoad, intent: Intent, attempt: int) -> 
 
 
 def _mark_sent(tx: Transaction, ids: Sequence[UploadId], gate: Gate) -> set[UploadId]:
-    owners = list(tx.run(_chosen(tx.kind), {"ids": ids}))
+    owners = tx.run(_chosen(tx.kind), {"ids": ids}).all()
     locked = lock_files(tx, [row.file_id for row in owners])
     # Read again: what was decided about a file before its lock was ours counts.
-    current = tx.run(_chosen(tx.kind), {"ids": ids})
+    current = tx.run(_chosen(tx.kind), {"ids": ids}).all()
     passing = [row for row in current if _may_be_sent(row, locked, gate)]
     if fresh := [row.id for row in passing if row.state == UploadState.INTENT]:
         sent = UploadState.SENT.value

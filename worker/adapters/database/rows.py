@@ -94,7 +94,7 @@ def lock_files(tx: Transaction, ids: Iterable[UUID]) -> dict[UUID, Row[Any]]:
     wanted = list(set(ids))
     if not wanted:
         return {}
-    return {row.id: row for row in tx.run(_lock_files(tx.kind), {"ids": wanted})}
+    return {row.id: row for row in tx.run(_lock_files(tx.kind), {"ids": wanted}).all()}
 
 
 @cache
@@ -107,7 +107,7 @@ def ledger_of(tx: Transaction, ids: Collection[UUID]) -> dict[UUID, list[Row[Any
     """All uploads of these files, the oldest first."""
     found: dict[UUID, list[Row[Any]]] = {}
     if ids:
-        for row in tx.run(_ledger(tx.kind), {"ids": list(ids)}):
+        for row in tx.run(_ledger(tx.kind), {"ids": list(ids)}).all():
             found.setdefault(row.file_id, []).append(row)
     return found
 

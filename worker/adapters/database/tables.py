@@ -42,6 +42,7 @@ from worker.adapters.database.types import IDENTIFIER, LONG_TEXT, MOMENT, SERIAL
 CODE_LIMIT = 64
 MESSAGE_LIMIT = 4000
 NAME_LIMIT = 190
+FORMAT_LIMIT = 32
 
 READY, LATER, POLL = "submit", "submit_later", "poll"
 
@@ -133,6 +134,7 @@ files = _table(
     Column("error_message", Text),
     _moment("created_at", nullable=False),
     _moment("submitted_at"),
+    _moment("asked_at"),  # for its status, since its last upload
     _moment("deadline_at"),
     Column("deadline_seconds", Double),  # what a retry starts afresh with
     _moment("finished_at"),
@@ -303,7 +305,7 @@ ready_times = _table(
     "ready_times",
     Column("profile", String(NAME_LIMIT), primary_key=True),
     Column("category", String(NAME_LIMIT), primary_key=True),
-    Column("format", String(32), primary_key=True),
+    Column("format", String(FORMAT_LIMIT), primary_key=True),
     Column("size_class", Integer, primary_key=True, autoincrement=False),
     Column("sketch", LONG_TEXT, nullable=False),  # JSON
     _moment("updated_at", nullable=False),
