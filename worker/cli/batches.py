@@ -23,7 +23,14 @@ from worker.cli.options import (
     inputs_object,
     selection,
 )
-from worker.cli.running import Job, Order, Wait, attend_and_conclude, hand_in
+from worker.cli.running import (
+    Job,
+    Order,
+    Wait,
+    attend_and_conclude,
+    hand_in,
+    how_to_resume,
+)
 from worker.cli.terminal import put, put_json, say
 from worker.cli.waking import wake
 from worker.core.lifecycle import BatchState, FileState, Lane
@@ -188,15 +195,17 @@ def submit(
     with interruptible():
         settings = Settings.load()
         settings.profile(profile, complete=False)  # only the workers need credentials
-        settings.require_broker()
         batch = order.new_batch()
         with closing(open_store(settings)) as store:
-            hand_in(order, batch, store, settings, embedded=False)
+            hand_in(order, batch, store, settings, embedded=settings.is_embedded)
             if as_json:
                 put_json(status_object(store.status(batch)))
             else:
                 put(str(batch))
-        wake(settings, profile, Lane.SUBMIT)
+        if settings.is_embedded:
+            say(f"no broker is configured, so no worker hears of it; {how_to_resume(batch)}")
+        else:
+            wake(settings, profile, Lane.SUBMIT)
 
 
 def retry(
