@@ -104,6 +104,7 @@ def listing(
     paths: Iterable[str],
     recursive: bool = False,  # noqa: FBT001, FBT002 - the command line's own words
     glob: str | None = None,
+    roots: Sequence[str] | None = None,
 ) -> Iterator[str]:
     """Every file that the paths mean, lazily: a folder stands for its files, in order.
 
@@ -115,10 +116,18 @@ def listing(
         paths: files, folders, URLs.
         recursive: whether the folders in a folder are listed too.
         glob: pattern for the names of files in folders; what is named itself always counts.
+        roots: no URL outside of these is asked what it holds; None asks any.
     """
     fits: Callable[[str], object] = re.compile(translate(glob)).match if glob else bool
     for path in paths:
-        yield from _expanded(path, fits, recursive=recursive)
+        if is_url(path) and roots is not None and not _is_below(roots, path):
+            yield path
+        else:
+            yield from _expanded(path, fits, recursive=recursive)
+
+
+def _is_below(roots: Sequence[str], url: str) -> bool:
+    return any(RemoteFolder(root).holds(url) for root in roots if is_url(root))
 
 
 def _expanded(path: str, fits: Callable[[str], object], *, recursive: bool) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -77,8 +77,10 @@ class Selection:
     recursive: bool
     glob: str | None
 
-    def sources(self, database: str | None = None) -> Iterator[str]:
-        """Every file, folders listed as they are walked.
+    def sources(
+        self, database: str | None = None, roots: Sequence[str] | None = None
+    ) -> Iterator[str]:
+        """Every file, folders listed as they are walked, and no URL asked outside of `roots`.
 
         What begins with the path `database` is the project's own, and in a folder by chance: it
         counts only when it was named itself.
@@ -86,7 +88,7 @@ class Selection:
         from worker.adapters.sources import listing
 
         for path in self._named():
-            found = listing([path], recursive=self.recursive, glob=self.glob)
+            found = listing([path], self.recursive, self.glob, roots)
             if database is not None and os.path.isdir(path):  # noqa: PTH112 -- never raises
                 found = (source for source in found if not source.startswith(database))
             yield from found

@@ -69,7 +69,7 @@ def plan(
         configured = settings.profile(profile)
         sources = FileSources(settings.roots, configured.max_file_bytes)
         categories = plan_dialog(settings, profile).node.categories
-        found = chosen.sources(database_file(settings.database_url))
+        found = chosen.sources(database_file(settings.database_url), settings.roots)
         fates = foresee(found, sources, categories, category)
     if as_json:
         put_json(_plan_object(fates, categories))

@@ -79,7 +79,7 @@ def hand_in(
         embedded=embedded,
     )
     try:
-        sources = order.selection.sources(database_file(settings.database_url))
+        sources = order.selection.sources(database_file(settings.database_url), settings.roots)
         write(store, request, _looking(sources, look), on_batch=lambda known: say(f"batch {known}"))
     except SystemExit:
         say("interrupted while files were being handed in: the batch has only the first of them")
