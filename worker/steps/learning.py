@@ -10,7 +10,7 @@ from worker.core.readiness import Sketch, schedule_for, scout_share, size_class
 from worker.errors import StoreUnavailable
 from worker.ports import Experience
 
-SHARE_EVERY = 5.0
+SHARE_EVERY = 2.0
 """Seconds between two exchanges with the database: experience is worth little within seconds."""
 
 
