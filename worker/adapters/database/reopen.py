@@ -6,13 +6,12 @@ ids. What a crash leaves undone, the same call does when it is repeated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, select
+from sqlalchemy import Row, Select, select
 
 from worker.adapters.database.batches import run_again, stamp
 from worker.adapters.database.rows import (
@@ -24,10 +23,9 @@ from worker.adapters.database.rows import (
     ledger_of,
     lock_batch,
     lock_files,
-    until_none,
 )
-from worker.adapters.database.tables import POLL, READY, file_events, files
-from worker.adapters.database.transaction import Repository, Transaction, writes
+from worker.adapters.database.tables import POLL, READY, batches, file_events, files
+from worker.adapters.database.transaction import Repository, Transaction, reads, writes
 from worker.core.lifecycle import BatchState, FileState, ServiceStatus, may_become
 from worker.core.model import BatchId, Crew, ErrorNote, UploadState
 from worker.errors import UnknownBatch
@@ -45,120 +43,118 @@ class ReopenStore(Repository):
 
     def cancel(self, batch: BatchId) -> int:
         """End every open file as `cancelled`, whoever holds it, and the batch with them."""
-        ended = until_none(partial(self._cancel_some, batch))
+        ended = sum(self._cancel_some(batch, window) for window in self._windows(batch))
         return ended + self._cancel_rest(batch)
 
     @writes
-    def _cancel_some(self, tx: Transaction, batch: BatchId) -> int:
-        return _end(tx, _open_of(tx, batch, _AT_ONCE), FileState.CANCELLED, None)
+    def _cancel_some(self, tx: Transaction, batch: BatchId, window: range) -> int:
+        return _end(tx, _locked(tx, batch, window, OPEN_STATES), FileState.CANCELLED, None)
 
     @writes
     def _cancel_rest(self, tx: Transaction, batch: BatchId) -> int:
         """With the batch locked no file can be added any more: end what came in between."""
-        row = lock_batch(tx, batch)
-        if row is None:
-            raise UnknownBatch(f"no batch {batch}")
-        ended = until_none(
-            lambda: _end(tx, _open_of(tx, batch, _AT_ONCE), FileState.CANCELLED, None)
-        )
+        row = _known(tx, batch)
+        ended = _end(tx, _still_open(tx, batch), FileState.CANCELLED, None)
         if row.state == BatchState.RUNNING:
             stamp(tx, row, BatchState.CANCELLED)
         return ended
 
     def fail_open(self, crew: Crew, code: str, message: str) -> list[BatchId]:
         """End every open file of the crew as `failed`; returns the batches touched."""
-        touched: set[BatchId] = set()
         note = ErrorNote(code, message)
-        until_none(lambda: _gather(touched, self._fail_some(crew, note)))
-        return sorted(touched)
+        return [batch for batch in self._batches_of(crew) if self._fail(batch, crew, note)]
+
+    @reads
+    def _batches_of(self, tx: Transaction, crew: Crew) -> list[BatchId]:
+        chosen = select(files.c.batch_id).where(files.c.crew == crew, files.c.lane.in_(OPEN_LANES))
+        return [BatchId(batch) for batch in tx.run(chosen.distinct()).scalars()]
+
+    def _fail(self, batch: BatchId, crew: Crew, note: ErrorNote) -> int:
+        return sum(self._fail_some(batch, w, crew, note) for w in self._windows(batch))
 
     @writes
-    def _fail_some(self, tx: Transaction, crew: Crew, note: ErrorNote) -> list[BatchId]:
-        chosen = (files.c.crew == crew, files.c.lane.in_(OPEN_LANES))
-        rows = _locked(tx, lambda row: row.crew == crew and row.lane is not None, *chosen)
-        _end(tx, rows, FileState.FAILED, note)
-        return [BatchId(row.batch_id) for row in rows]
+    def _fail_some(
+        self, tx: Transaction, batch: BatchId, window: range, crew: Crew, note: ErrorNote
+    ) -> int:
+        rows = [row for row in _locked(tx, batch, window, OPEN_STATES) if row.crew == crew]
+        return _end(tx, rows, FileState.FAILED, note)
 
     def hand_over(self, batch: BatchId, crew: Crew) -> int:
         """Make `crew` attend to the batch's open files, and free every lease on them."""
         self._assign(batch, crew)
-        return _walk(partial(self._hand_over_some, batch, crew))
+        return sum(self._hand_over_some(batch, w, crew) for w in self._windows(batch))
 
     @writes
     def _assign(self, tx: Transaction, batch: BatchId, crew: Crew) -> None:
-        row = lock_batch(tx, batch)
-        if row is None:
-            raise UnknownBatch(f"no batch {batch}")
-        if row.state == BatchState.RUNNING:
+        if _known(tx, batch).state == BatchState.RUNNING:
             run_again(tx, batch, crew)
 
     @writes
-    def _hand_over_some(
-        self, tx: Transaction, batch: BatchId, crew: Crew, after: UUID | None
-    ) -> tuple[UUID | None, int]:
-        rows = _open_of(tx, batch, _AT_ONCE, after)
+    def _hand_over_some(self, tx: Transaction, batch: BatchId, window: range, crew: Crew) -> int:
+        rows = _locked(tx, batch, window, OPEN_STATES)
         if rows:
             tx.update(files, [_handed_over(tx, row, crew) for row in rows])
             _tell(tx, [row for row in rows if row.state == FileState.SUBMITTING])
-        return (rows[-1].id if rows else None), len(rows)
+        return len(rows)
 
     def retry(self, batch: BatchId, states: Collection[FileState], crew: Crew) -> int:
         """Open the batch's files in these terminal states again, for `crew`."""
-        wanted = [state for state in states if state.is_terminal and _may_be_retried(state)]
-        if not wanted:
-            return 0
-        return until_none(partial(self._retry_some, batch, wanted, crew))
+        wanted = [state.value for state in states if _may_be_retried(state)]
+        return sum(self._retry_some(batch, w, wanted, crew) for w in self._windows(batch))
 
     @writes
     def _retry_some(
-        self, tx: Transaction, batch: BatchId, states: Sequence[FileState], crew: Crew
+        self, tx: Transaction, batch: BatchId, window: range, states: Sequence[str], crew: Crew
     ) -> int:
-        if lock_batch(tx, batch) is None:
-            raise UnknownBatch(f"no batch {batch}")
-        words = [state.value for state in states]
-        chosen = (files.c.batch_id == batch, files.c.state.in_(words))
-        rows = _locked(tx, lambda row: row.state in words, *chosen)
+        _known(tx, batch)
+        rows = _locked(tx, batch, window, states)
         if rows:
             _reopen(tx, rows, crew)
             run_again(tx, batch, crew)
         return len(rows)
 
+    @reads
+    def _windows(self, tx: Transaction, batch: BatchId) -> list[range]:
+        """The batch's turns, a bounded number at a time.
+
+        Turns are what an index finds at once. "Some files that are still open" would walk, again
+        for each step, past all those that the steps before have ended.
+        """
+        row = tx.run(select(batches.c.next_turn).where(batches.c.id == batch)).one_or_none()
+        if row is None:
+            raise UnknownBatch(f"no batch {batch}")
+        return [range(turn, turn + _AT_ONCE) for turn in range(0, row.next_turn, _AT_ONCE)]
+
 
 # --- choosing ------------------------------------------------------------------------------------
 
 
-def _locked(
-    tx: Transaction, fits: Callable[[Row[Any]], bool], *conditions: ColumnElement[bool]
-) -> list[Row[Any]]:
-    """Some of the matching files, locked; none only when there are none."""
-    chosen: Select[Any] = select(files.c.id).where(*conditions).limit(_AT_ONCE)
-    while ids := list(tx.run(chosen).scalars()):
-        # They may have moved on before the lock was ours.
-        if rows := [row for row in lock_files(tx, ids).values() if fits(row)]:
-            return rows
-    return []
+def _known(tx: Transaction, batch: UUID) -> Row[Any]:
+    row = lock_batch(tx, batch)
+    if row is None:
+        raise UnknownBatch(f"no batch {batch}")
+    return row
 
 
-def _open_of(tx: Transaction, batch: UUID, limit: int, after: UUID | None = None) -> list[Row[Any]]:
+def _locked(tx: Transaction, batch: UUID, window: range, states: Collection[str]) -> list[Row[Any]]:
+    """The window's files in these states, locked."""
+    chosen = select(files.c.id).where(
+        files.c.batch_id == batch,
+        files.c.turn.between(window.start, window.stop - 1),
+        files.c.state.in_(states),
+    )
+    return _lock(tx, chosen, states)
+
+
+def _still_open(tx: Transaction, batch: UUID) -> list[Row[Any]]:
     chosen = select(files.c.id).where(files.c.batch_id == batch, files.c.state.in_(OPEN_STATES))
-    if after is not None:
-        chosen = chosen.where(files.c.id > after)
-    ids = tx.run(chosen.order_by(files.c.id).limit(limit)).scalars()
-    return [row for row in lock_files(tx, ids).values() if row.state in OPEN_STATES]
+    return _lock(tx, chosen, OPEN_STATES)
 
 
-def _walk(step: Callable[[UUID | None], tuple[UUID | None, int]]) -> int:
-    """Visit each row once, in the order of the ids."""
-    last, total = step(None)
-    while last is not None:
-        last, done = step(last)
-        total += done
-    return total
-
-
-def _gather(touched: set[BatchId], batches: Sequence[BatchId]) -> int:
-    touched.update(batches)
-    return len(batches)
+def _lock(tx: Transaction, chosen: Select[Any], states: Collection[str]) -> list[Row[Any]]:
+    # They may have moved on before the lock was ours.
+    rows = lock_files(tx, tx.run(chosen).scalars())
+    return [row for row in rows.values() if row.state in states]
 
 
 # --- writing -------------------------------------------------------------------------------------
@@ -202,7 +198,7 @@ def _tell(tx: Transaction, rows: Sequence[Row[Any]]) -> None:
 
 
 def _may_be_retried(state: FileState) -> bool:
-    return may_become(state, FileState.QUEUED)
+    return state.is_terminal and may_become(state, FileState.QUEUED)
 
 
 def _reopen(tx: Transaction, rows: Sequence[Row[Any]], crew: Crew) -> None:

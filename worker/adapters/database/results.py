@@ -34,9 +34,11 @@ _CONTENTS = [
 ]
 _JOINED = files.outerjoin(results, results.c.file_id == files.c.id)
 _WHOLE: Select[Any] = select(files, *_CONTENTS).select_from(_JOINED)
-_PLAN: Select[Any] = select(
-    files.c.turn, func.coalesce(results.c.content_size, 0).label("content_size")
-).select_from(_JOINED)
+_PLAN: Select[Any] = (
+    select(files.c.turn, func.coalesce(results.c.content_size, 0).label("content_size"))
+    .select_from(_JOINED)
+    .order_by(files.c.turn)
+)
 
 
 class ResultStore(Repository):
@@ -46,34 +48,36 @@ class ResultStore(Repository):
         self, batch: BatchId, states: Collection[FileState] | None = None
     ) -> Iterator[FileResult]:
         """Every file of the batch in its turn, a page at a time: memory stays flat."""
-        self._require(batch)
-        return self._pages(batch, states)
+        return self._pages(batch, states, self._turns(batch))
 
     @reads
-    def _require(self, tx: Transaction, batch: BatchId) -> None:
-        if tx.run(select(batches.c.id).where(batches.c.id == batch)).one_or_none() is None:
+    def _turns(self, tx: Transaction, batch: BatchId) -> int:
+        row = tx.run(select(batches.c.next_turn).where(batches.c.id == batch)).one_or_none()
+        if row is None:
             raise UnknownBatch(f"no batch {batch}")
+        return int(row.next_turn)
 
-    def _pages(self, batch: BatchId, states: Collection[FileState] | None) -> Iterator[FileResult]:
-        page = self._page(batch, states, -1)
-        while page:
-            for row in page:
-                yield _file_result(row)
-            page = self._page(batch, states, page[-1].turn)
+    def _pages(
+        self, batch: BatchId, states: Collection[FileState] | None, turns: int
+    ) -> Iterator[FileResult]:
+        start = 0
+        while start < turns:
+            page, start = self._page(batch, states, start)
+            yield from map(_file_result, page)
 
     @reads
     def _page(
-        self, tx: Transaction, batch: BatchId, states: Collection[FileState] | None, after: int
-    ) -> Sequence[Row[Any]]:
-        chosen: list[ColumnElement[bool]] = [files.c.batch_id == batch, files.c.turn > after]
+        self, tx: Transaction, batch: BatchId, states: Collection[FileState] | None, start: int
+    ) -> tuple[Sequence[Row[Any]], int]:
+        """The files from this turn on that fit on a page, and the turn that the next starts at."""
+        chosen: list[ColumnElement[bool]] = [files.c.batch_id == batch]
         if states is not None:
             chosen.append(files.c.state.in_(sorted(state.value for state in states)))
-        plan = tx.run(_PLAN.where(*chosen).order_by(files.c.turn).limit(PAGE_FILES)).all()
-        if not plan:
-            return []
-        return tx.run(
-            _WHOLE.where(*chosen, files.c.turn <= _last_turn(plan)).order_by(files.c.turn)
-        ).all()
+        # A range of turns, not a LIMIT: no planner can mistake it for a reason to sort the batch.
+        plan = tx.run(_PLAN.where(*chosen, _turns_in(start, start + PAGE_FILES))).all()
+        following = _first_that_does_not_fit(plan, start + PAGE_FILES)
+        page = _WHOLE.where(*chosen, _turns_in(start, following)).order_by(files.c.turn)
+        return tx.run(page).all(), following
 
     @reads
     def story(self, tx: Transaction, file: FileId) -> FileStory:
@@ -84,16 +88,18 @@ class ResultStore(Repository):
         return FileStory(_file_result(row), _events(tx, row), _uploads(tx, file))
 
 
-def _last_turn(plan: Sequence[Row[Any]]) -> int:
-    """The last file that still fits on the page; the first one always does."""
+def _turns_in(start: int, stop: int) -> ColumnElement[bool]:
+    return files.c.turn.between(start, stop - 1)
+
+
+def _first_that_does_not_fit(plan: Sequence[Row[Any]], stop: int) -> int:
+    """The turn of the first file that is too much for the page, `stop` when all fit."""
     filled = 0
-    last = int(plan[0].turn)
-    for row in plan:
+    for number, row in enumerate(plan):
         filled += row.content_size
-        if filled > PAGE_CHARACTERS:
-            break
-        last = row.turn
-    return last
+        if number and filled > PAGE_CHARACTERS:
+            return int(row.turn)
+    return stop
 
 
 def _file_result(row: Row[Any]) -> FileResult:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar
@@ -154,11 +154,3 @@ def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """The items, a bounded piece at a time."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-def until_none(step: Callable[[], int]) -> int:
-    """Repeat a bounded step until it finds nothing to do; the sum of what it did."""
-    total = 0
-    while done := step():
-        total += done
-    return total
