@@ -31,6 +31,7 @@ from worker.core.model import (
     NewBatch,
     Notification,
     Observation,
+    Overview,
     SeenFile,
     StatusReply,
     UploadForm,
@@ -77,7 +78,7 @@ EventName = Literal[
 CounterName = Literal[
     "chatflow_ingest_calls_total",  # profile, channel, outcome
     "chatflow_ingest_uploads_total",  # profile, outcome
-    "chatflow_ingest_files_total",  # profile, state
+    "chatflow_ingest_files_ended_total",  # profile, state
 ]
 
 HistogramName = Literal["chatflow_ingest_call_seconds"]  # profile, channel
@@ -469,6 +470,10 @@ class Experience(Protocol):
 
 class Store(Batches, Queue, Gates, Budget, Outbox, Schedules, Experience, Protocol):
     """The database, whole: the truth about every file."""
+
+    def overview(self) -> Overview:
+        """What waits in the whole installation."""
+        ...
 
     def now(self) -> float:
         """The database's clock, POSIX seconds."""

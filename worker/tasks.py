@@ -215,7 +215,7 @@ def _begin(sender: Any, **_: object) -> None:
         return
     ready.start_ticking(Heartbeat(sender.hostname))
     if ready.settings.metrics_port is not None:
-        serve_metrics(ready.settings.metrics_port)
+        serve_metrics(ready.settings.metrics_port, ready.store.overview)
     ready.telemetry.event("worker_ready")
 
 

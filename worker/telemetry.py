@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
+from collections.abc import Callable, Iterator
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
+from worker.core.model import Overview
+from worker.errors import StoreUnavailable
 from worker.ports import CounterName, EventName, HistogramName
 
 REGISTRY = CollectorRegistry()
+
+GAUGES_EVERY = 10.0
+"""Seconds for which the database's numbers are good."""
 
 _COUNTERS: dict[str, Counter] = {
     "chatflow_ingest_calls_total": Counter(
@@ -25,8 +34,8 @@ _COUNTERS: dict[str, Counter] = {
         ["profile", "outcome"],
         registry=REGISTRY,
     ),
-    "chatflow_ingest_files_total": Counter(
-        "chatflow_ingest_files_total",
+    "chatflow_ingest_files_ended_total": Counter(
+        "chatflow_ingest_files_ended_total",
         "Files that reached a terminal state",
         ["profile", "state"],
         registry=REGISTRY,
@@ -121,6 +130,60 @@ def configure_logging(level: str, style: str) -> None:
     root.setLevel(level)
 
 
-def serve_metrics(port: int) -> None:
-    """Show the metrics at http://127.0.0.1:PORT/metrics, from a thread of its own."""
+class DatabaseGauges(Collector):
+    """What waits, read from the database when somebody looks, but not more often than needed.
+
+    Every worker shows the same numbers: take the maximum over them, not the sum.
+    """
+
+    def __init__(self, overview: Callable[[], Overview]) -> None:
+        self._overview = overview
+        self._kept: Overview | None = None
+        self._kept_at = 0.0
+
+    def collect(self) -> Iterator[Metric]:
+        """The gauges; none while the database is away."""
+        if self._kept is None or time.monotonic() - self._kept_at > GAUGES_EVERY:
+            try:
+                self._kept, self._kept_at = self._overview(), time.monotonic()
+            except StoreUnavailable:
+                return
+        yield from _gauges(self._kept)
+
+
+def _gauges(now: Overview) -> Iterator[Metric]:
+    files = GaugeMetricFamily(
+        "chatflow_ingest_files", "Open files of the workers", labels=["profile", "state"]
+    )
+    for (profile, state), number in now.open_files.items():
+        files.add_metric([profile, state], number)
+    oldest = GaugeMetricFamily(
+        "chatflow_ingest_oldest_due_seconds",
+        "How long the longest due file has been due",
+        labels=["profile", "lane"],
+    )
+    for (profile, lane), seconds in now.oldest_due.items():
+        oldest.add_metric([profile, lane], seconds)
+    states = GaugeMetricFamily(
+        "chatflow_ingest_profile_state",
+        "1 for the state that a profile is in",
+        labels=["profile", "state"],
+    )
+    for profile, current in now.profiles.items():
+        for each in ("open", "frozen", "paused"):
+            states.add_metric([profile, each], float(each == current))
+    outbox = GaugeMetricFamily(
+        "chatflow_ingest_outbox_pending", "Notifications that wait for delivery"
+    )
+    outbox.add_metric([], now.notifications)
+    yield from (files, oldest, states, outbox)
+
+
+def serve_metrics(port: int, overview: Callable[[], Overview]) -> None:
+    """Show the metrics at http://HOST:PORT/metrics on every interface, from a thread of its own.
+
+    Args:
+        overview: tells what waits in the database.
+    """
+    REGISTRY.register(DatabaseGauges(overview))
     start_http_server(port, registry=REGISTRY)

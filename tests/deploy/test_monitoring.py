@@ -19,7 +19,7 @@ KNOWN_VALUES = {
 # By metric: a gauge of files by their state, one of profiles by theirs.
 STATES = {
     "chatflow_ingest_files": set(FileState),
-    "chatflow_ingest_files_total": {state for state in FileState if state.is_terminal},
+    "chatflow_ingest_files_ended_total": {state for state in FileState if state.is_terminal},
     "chatflow_ingest_profile_state": {"open", "frozen", "paused"},
 }
 

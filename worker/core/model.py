@@ -425,6 +425,23 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
+class Overview:
+    """What waits in the whole installation, for metrics.
+
+    Attributes:
+        open_files: by profile and state.
+        oldest_due: seconds since the longest due file became due, by profile and lane.
+        profiles: each known profile's state: "open", "frozen" or "paused".
+        notifications: those neither delivered nor dead.
+    """
+
+    open_files: dict[tuple[str, FileState], int]
+    oldest_due: dict[tuple[str, Lane], float]
+    profiles: dict[str, str]
+    notifications: int
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """What a claim brought.
 

@@ -55,7 +55,7 @@ class Polling:
         if verdict is None:
             await self._service.recorder.hand_back(file)
         else:
-            await self._service.recorder.verdict(verdict)
+            await self._service.record(verdict)
 
     async def _ask(self, file: ClaimedFile, *, probing: bool) -> Verdict | None:
         """Ask once; None when the file is to be handed back, for the fleet holds its calls."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from worker.core.model import Category, Crew, is_run
+from worker.core.model import Category, Crew, Verdict, is_run
 from worker.core.pacing import freeze_for
 from worker.core.rules import Rules
 from worker.errors import Channel, CredentialsRefused, IngestError, ServiceBusy
@@ -170,6 +170,13 @@ class Service:
         """The probing call went well."""
         await persistently(self.store.thaw, self.profile, channel)
         self.telemetry.event("profile_thawed", profile=self.profile, channel=channel)
+
+    async def record(self, verdict: Verdict) -> None:
+        """Have a verdict written, and count what ended."""
+        if await self.recorder.verdict(verdict) and verdict.state.is_terminal:
+            self.telemetry.count(
+                "chatflow_ingest_files_ended_total", profile=self.profile, state=verdict.state
+            )
 
     @contextmanager
     def timed(self, channel: str) -> Iterator[None]:

@@ -234,7 +234,7 @@ class Submitting:
     # --- ends ---
 
     async def _record(self, file: ClaimedFile, verdict: Verdict) -> None:
-        await self._service.recorder.verdict(verdict)
+        await self._service.record(verdict)
         self._hand.drop(file)
 
     async def _end_all(self, bundle: Sequence[Ready], error: IngestError) -> None:

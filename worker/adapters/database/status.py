@@ -51,7 +51,7 @@ def _newest(tx: Transaction, limit: int) -> list[BatchStatus]:
 
 def _described(tx: Transaction, rows: Sequence[Row[Any]]) -> list[BatchStatus]:
     counts, oldest = _counted(tx, [row.id for row in rows])
-    gates = {profile: _profile(tx, profile) for profile in {row.profile for row in rows}}
+    gates = {profile: profile_state(tx, profile) for profile in {row.profile for row in rows}}
     return [
         _status(row, counts.get(row.id, {}), oldest.get(row.id), gates[row.profile]) for row in rows
     ]
@@ -91,7 +91,8 @@ _FREEZE = (
 )
 
 
-def _profile(tx: Transaction, profile: str) -> tuple[str, str | None]:
+def profile_state(tx: Transaction, profile: str) -> tuple[str, str | None]:
+    """Whether a profile is open, frozen or paused, and why."""
     if paused := tx.run(_PAUSE, {"profile": profile}).one_or_none():
         return "paused", paused.reason
     if frozen := tx.run(_FREEZE, {"profile": profile, "now": tx.now}).one_or_none():

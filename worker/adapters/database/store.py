@@ -10,6 +10,7 @@ from worker.adapters.database.gates import GateStore
 from worker.adapters.database.leases import LeaseStore
 from worker.adapters.database.ledger import LedgerStore
 from worker.adapters.database.outbox import OutboxStore
+from worker.adapters.database.overview import OverviewStore
 from worker.adapters.database.record import RecordStore
 from worker.adapters.database.reopen import ReopenStore
 from worker.adapters.database.results import ResultStore
@@ -34,6 +35,7 @@ class SqlStore(
     OutboxStore,
     ScheduleStore,
     ExperienceStore,
+    OverviewStore,
 ):
     """Implements `worker.ports.Store` on a relational database.
 
