@@ -65,6 +65,7 @@ def test_the_lock_is_free_after_use_also_after_an_error(database_url: str):
         pass
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # threads of earlier tests
 def test_a_store_survives_a_fork(store: SqlStore):
     bench = Bench(store)
     bench.batch(1)

@@ -573,3 +573,25 @@ def test_a_wake_up_is_sent_once(bench: Bench):
     assert bench.store.take_wake(CREW, Lane.SUBMIT, 60) is True
     bench.outlive("wakes", "until")
     assert bench.store.take_wake(CREW, Lane.POLL, 60) is True
+
+
+# --- contents beyond the server's limits ---------------------------------------------------------
+
+
+def test_contents_too_large_for_the_server_fail_their_file_alone(bench: Bench):
+    batch, (one, large, two) = bench.polling(3)
+    contents = "'" * 9_000_000
+    assert len(bench.store.record([done(one), done(large, contents), done(two)])) == 3
+    lines = {line.file_id: line for line in bench.store.results(batch)}
+    assert lines[one.id].state is lines[two.id].state is FileState.SUCCEEDED
+    if bench.store._database.kind != "mariadb":
+        assert lines[large.id].parse_content == contents
+        return
+    limit = bench.rows("SELECT @@max_allowed_packet AS n")[0].n
+    if limit > 2 * len(contents):
+        pytest.skip("this server takes more")
+    assert (lines[large.id].state, lines[large.id].error_code) == (
+        FileState.FAILED, "contents_too_large",
+    )  # fmt: skip
+    assert bench.store.retry(batch, [FileState.FAILED], CREW) == 1
+    assert [file.id for file in bench.claim(Lane.POLL).files] == [large.id]

@@ -21,6 +21,7 @@ from sqlalchemy import Row
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
+from worker.adapters.database.capacity import fitting
 from worker.adapters.database.engine import Kind
 from worker.adapters.database.rows import cut_code, cut_message, event, ledger_of, lock_files
 from worker.adapters.database.tables import LATER, POLL, READY, file_events, files, results, uploads
@@ -44,7 +45,7 @@ class RecordStore(Repository):
         """Write the verdicts of files in hand, in one transaction, and free their leases."""
         if not verdicts:
             return set()
-        return _Writing(tx, verdicts).done()
+        return _Writing(tx, fitting(tx, verdicts)).done()
 
 
 class _Writing:
