@@ -211,7 +211,11 @@ TextList = Annotated[list[str], NoDecode, BeforeValidator(_list)]
 
 
 def _secrets_folder() -> str | None:
-    folder = os.environ.get("INGEST_SECRETS_DIR") or "/run/secrets"
+    """The folder of secrets; one that is named must be there, the usual one may be."""
+    named = os.environ.get("INGEST_SECRETS_DIR")
+    if named and not Path(named).is_dir():
+        raise ConfigurationError(f"INGEST_SECRETS_DIR: no such folder: {named}")
+    folder = named or "/run/secrets"
     return folder if Path(folder).is_dir() else None
 
 
