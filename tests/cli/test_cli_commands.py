@@ -322,11 +322,12 @@ def test_submit_writes_the_batch_although_the_broker_is_away(store, tmp_path, mo
     assert json.loads(again.stdout)["total"] == 3
 
 
-def test_submit_needs_a_broker(store):
+def test_submit_without_a_broker_writes_the_batch_and_says_how_to_go_on(store):
     result = invoke("submit", "one.wav")
-    assert result.exit_code == 2
-    assert "INGEST_BROKER_URL" in result.stderr
-    assert store.batches() == []
+    assert result.exit_code == 0
+    batch = UUID(result.stdout.strip())
+    assert store.status(batch).total == 1
+    assert f"run --resume {batch}" in result.stderr
 
 
 # --- usage and configuration ---------------------------------------------------------------------

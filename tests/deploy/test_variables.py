@@ -72,6 +72,7 @@ def test_the_values_of_the_config_map_are_accepted(monkeypatch, tmp_path):
     config = next(m for m in deploy_files.manifests() if m["kind"] == "ConfigMap")["data"]
     for name, value in config.items():
         monkeypatch.setenv(name, TypeAdapter(str).validate_python(value, strict=True))
+    monkeypatch.setenv("INGEST_SECRETS_DIR", str(tmp_path))  # the mounted one is not here
 
     assert Settings.load().roots == ["/data"]
 
