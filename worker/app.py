@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from celery import Celery
-from kombu import Queue
+from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
 
 from worker.core.lifecycle import Lane
@@ -83,10 +83,14 @@ def queues(broker: str) -> list[Queue]:
     # A queue that outlives a broker node; a wake-up that can't be handled must not circle.
     quorum = {"x-queue-type": "quorum", "x-delivery-limit": 5}
     own = quorum if broker.startswith(("amqp", "pyamqp")) else None
-    names = (SUBMIT_QUEUE, POLL_QUEUE, NOTIFY_QUEUE)
+    exchange = Exchange("ingest", type="direct")
     return [
-        Queue(CONTROL_QUEUE, durable=True),
-        *(Queue(n, durable=True, queue_arguments=own) for n in names),
+        # Exactly what a client without our settings declares: anything else would be refused.
+        Queue(CONTROL_QUEUE, Exchange(CONTROL_QUEUE, type="direct"), routing_key=CONTROL_QUEUE),
+        *(
+            Queue(name, exchange, routing_key=name, queue_arguments=own)
+            for name in (SUBMIT_QUEUE, POLL_QUEUE, NOTIFY_QUEUE)
+        ),
     ]
 
 
@@ -143,7 +147,6 @@ COMMON: dict[str, Any] = {
         "worker.submit": {"queue": SUBMIT_QUEUE},
         "worker.poll": {"queue": POLL_QUEUE},
         "worker.notify": {"queue": NOTIFY_QUEUE},
-        "worker.take_away": {"queue": NOTIFY_QUEUE},
     },
     "task_publish_retry_policy": {
         "max_retries": 3,

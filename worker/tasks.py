@@ -144,6 +144,18 @@ def tick() -> None:
     runtime().sweep()
 
 
+@app.task(name="worker.notify")
+def notify() -> None:
+    """Deliver the notifications that are due."""
+    runtime().deliver()
+
+
+@app.task(name="worker.tick_schedules")
+def tick_schedules(schedules: str, file: str) -> None:
+    """Fire what is due of the schedules file, whose text Beat sends: workers need no copy."""
+    runtime().keep_schedules(parse_schedules(schedules, file))
+
+
 @app.task(name="worker.heartbeat")
 def heartbeat(node: str) -> None:
     """Arrive at the worker that sent it: what broker, worker and task threads are alive for."""
