@@ -88,7 +88,8 @@ class Runtime:
         self._waker = waker
         self._crew = crew
         self._hours = hours or Hours()
-        self._holder = str(uuid4())
+        # One run works on a database at a time, and takes over the share of one that was killed.
+        self._holder = "run" if crew is not None else str(uuid4())
         self._exits = ExitStack()
         self._portal: BlockingPortal = self._exits.enter_context(start_blocking_portal("asyncio"))
         self._connections: dict[str, Connections] = {}
