@@ -31,7 +31,7 @@ shift and its drain take. No message waits longer, since none has an ETA."""
 WAKE_EXPIRES = 30
 """Seconds after which a wake-up is stale: the sweep has sent another by then."""
 
-app = Celery("worker")
+app = Celery("worker", include=["worker.tasks"])
 
 
 class CeleryWaker:

@@ -17,11 +17,11 @@ from typing import Self
 from celery.exceptions import SecurityWarning
 from celery.worker import WorkController, state
 
-from worker import tasks
 from worker.adapters.database import SqlStore, run_lock
 from worker.app import CeleryWaker, app, configure
 from worker.core.lifecycle import BatchState, Lane
 from worker.core.model import BatchId, BatchStatus, run_crew
+from worker.process import install
 from worker.runtime import Hours, Runtime
 from worker.settings import Settings
 
@@ -63,8 +63,8 @@ class EmbeddedRun:
                 hours=HOURS,
             )
             exits.callback(runtime.close)
-            tasks.install(runtime)
-            exits.callback(tasks.install, None)
+            install(runtime)
+            exits.callback(install, None)
             exits.callback(self._stop, self._start())
             exits.callback(runtime.drain)
             self._exits = exits.pop_all()
