@@ -61,6 +61,28 @@ def rules_of(profile: Profile) -> Rules:
     )
 
 
+def check_service(settings: Settings, name: str) -> None:
+    """Find out what calls to a profile's service would stumble over; connects nothing.
+
+    Raises:
+        ConfigurationError: no call could ever be made.
+    """
+    profile = settings.profile(name)
+    http_of(profile)
+    dialogs_of(profile)
+    FileSources(settings.roots, profile.max_file_bytes)
+
+
+def http_of(profile: Profile) -> HttpService:
+    """What uploads this profile's files and asks for their status."""
+    return HttpService(
+        base_url=profile.base_url or "",
+        credentials=profile.credentials(),
+        tenant_name=profile.tenant_name,
+        ca_bundle=profile.ca_bundle,
+    )
+
+
 def dialogs_of(profile: Profile) -> WebsocketDialogs:
     """What opens this profile's dialogs."""
     return WebsocketDialogs(
@@ -159,12 +181,7 @@ class Connections:
             ConfigurationError: there is no such profile, or it lacks something.
         """
         profile = settings.profile(name)
-        http = HttpService(
-            base_url=profile.base_url or "",
-            credentials=profile.credentials(),
-            tenant_name=profile.tenant_name,
-            ca_bundle=profile.ca_bundle,
-        )
+        http = http_of(profile)
         dialogs = dialogs_of(profile)
         service = Service(
             rules=rules_of(profile),

@@ -155,12 +155,20 @@ class ServiceSettings(BaseModel):
     def _http_address(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        parts = urlsplit(value.strip())
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        address = value.strip().rstrip("/")
+        parts = urlsplit(address)
+        spoiled = parts.query or parts.fragment or not address.isprintable() or " " in address
+        if parts.scheme not in {"http", "https"} or not parts.hostname or spoiled:
             raise ValueError("write it as https://DOMAIN")
+        try:
+            port = parts.port
+        except ValueError:  # its words quote what may be a misplaced password
+            port = 0
+        if port == 0:
+            raise ValueError("its port is no number from 1 to 65535")
         if parts.username or parts.password:
             raise ValueError("keep credentials out of the address")
-        return value.strip().rstrip("/")
+        return f"{parts.scheme}{address[len(parts.scheme) :]}"
 
     @field_validator("ca_bundle")
     @classmethod

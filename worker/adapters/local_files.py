@@ -16,7 +16,7 @@ from typing import NoReturn
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from worker.adapters.content import Opened, name_of, outside, shown
-from worker.errors import SourceRejected
+from worker.errors import ConfigurationError, SourceRejected
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NOFOLLOW | os.O_NONBLOCK
 """A pipe must not block the caller, and the last part of a resolved path is no link any more."""
@@ -32,7 +32,7 @@ class LocalFolders:
     """The folders of this machine that files may come from."""
 
     def __init__(self, roots: Sequence[str]) -> None:
-        self._roots = tuple(os.path.realpath(path_of(root)) for root in roots)
+        self._roots = tuple(_real_root(root) for root in roots)
         self._below = tuple(f"{root.rstrip('/')}/" for root in self._roots)
 
     def open(self, source: str) -> Opened:
@@ -67,6 +67,13 @@ class LocalFolders:
     def _require_inside(self, source: str, real: str) -> None:
         if not (real.startswith(self._below) or real in self._roots):
             raise outside(source)
+
+
+def _real_root(root: str) -> str:
+    try:
+        return os.path.realpath(path_of(root))
+    except ValueError as error:
+        raise ConfigurationError(f"INGEST_ROOTS: {shown(root)}: {error}") from error
 
 
 def path_of(source: str) -> Path:

@@ -115,13 +115,13 @@ def run(  # noqa: PLR0913 -- each is an option
 
 
 def _run(order: Order, timeout: float | None, *, as_json: bool) -> int:
-    from worker.bootstrap import open_store
+    from worker.bootstrap import check_service, open_store
     from worker.settings import Settings
 
     with interruptible() as interruption:
         wait = Wait.of(timeout, interruption)
         settings = Settings.load()
-        settings.profile(order.profile)
+        check_service(settings, order.profile)
         batch = order.new_batch()
         with closing(open_store(settings)) as store:
             job = Job(
@@ -135,7 +135,7 @@ def _run(order: Order, timeout: float | None, *, as_json: bool) -> int:
 
 
 def _resume(batch: "BatchId", timeout: float | None, *, as_json: bool) -> int:
-    from worker.bootstrap import open_store
+    from worker.bootstrap import check_service, open_store
     from worker.settings import Settings
 
     with interruptible() as interruption:
@@ -148,7 +148,7 @@ def _resume(batch: "BatchId", timeout: float | None, *, as_json: bool) -> int:
                 if as_json:
                     put_json(status_object(status))
                 return OK
-            settings.profile(status.profile)
+            check_service(settings, status.profile)
 
             def seal() -> None:
                 say(f"batch {batch}")
@@ -246,11 +246,12 @@ def _retry_here(
     *,
     as_json: bool,
 ) -> int:
-    from worker.bootstrap import open_store
+    from worker.bootstrap import check_service, open_store
 
     with interruptible() as interruption, closing(open_store(settings)) as store:
         wait = Wait.of(timeout, interruption)
-        profile = settings.profile(store.status(batch).profile).name
+        profile = store.status(batch).profile
+        check_service(settings, profile)
 
         def reopen() -> None:
             _say_reopened(store.retry(batch, states, run_crew(batch)))
