@@ -34,20 +34,15 @@ from worker.settings import Settings
 from worker.steps import sweep
 from worker.steps.learning import SHARE_EVERY
 from worker.steps.notify import deliver
+from worker.steps.paces import poll_pace, submit_pace
 from worker.steps.poll import Polling
 from worker.steps.recorder import Recorder
 from worker.steps.schedule import Clockwork, fire_due
 from worker.steps.service import Service
-from worker.steps.shift import Pace
 from worker.steps.stopping import Stopping
 from worker.steps.submit import Submitting
 from worker.steps.takeaway import tidy
 from worker.telemetry import LogTelemetry
-
-SUBMIT_SLICE = 120.0
-POLL_SLICE = 30.0
-"""Seconds that a shift goes on claiming: long beside what it costs to start one. Uploads may be
-long, and a shift that ends waits for its last one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,21 +155,13 @@ class Runtime:
 
     async def _work(self, lane: Lane, profile: str, crew: Crew) -> float | None:
         service = await self._service(profile)
-        ceiling = service.rules.max_concurrent_uploads
+        grace = self._hours.grace
         match lane:
             case Lane.SUBMIT:
-                # Large claims fill dialog sessions well; half of the room is always at work.
-                room = 4 * ceiling + 32
-                pace = Pace(
-                    room=room,
-                    claim=room,
-                    least=room // 2,
-                    slice=SUBMIT_SLICE,
-                    grace=self._hours.grace,
-                )
+                pace = submit_pace(service.rules, grace)
                 return await Submitting(service, crew, self._stop, pace).run()
             case Lane.POLL:
-                pace = Pace(room=256, claim=128, slice=POLL_SLICE, grace=self._hours.grace)
+                pace = poll_pace(service.rules, grace)
                 return await Polling(service, crew, self._stop, pace).run()
 
     async def _service(self, name: str) -> Service:

@@ -1,0 +1,38 @@
+"""How much a shift takes in hand at once: enough to keep busy, no more than it is soon done with.
+
+What is in hand is seen as it was when it was claimed, and waits for nobody else meanwhile; where
+a rate is limited, a few seconds' worth of calls is all that makes sense to hold.
+"""
+
+from __future__ import annotations
+
+from worker.core.rules import Rules
+from worker.steps.shift import Pace
+
+SUBMIT_SLICE = 120.0
+POLL_SLICE = 30.0
+"""Seconds that a shift goes on claiming: long beside what it costs to start one. Uploads may be
+long, and a shift that ends waits for its last one."""
+
+STATUS_CALLS_AT_ONCE = 256
+SECONDS_IN_HAND = 4.0
+LEAST_IN_HAND = 8
+
+
+def submit_pace(rules: Rules, grace: float) -> Pace:
+    """The pace of uploads: large claims fill dialog sessions well, half of them is at work."""
+    room = _within(rules.rate_limit, 4 * rules.max_concurrent_uploads + 32)
+    return Pace(room=room, claim=room, least=room // 2, slice=SUBMIT_SLICE, grace=grace)
+
+
+def poll_pace(rules: Rules, grace: float) -> Pace:
+    """The pace of status calls."""
+    room = _within(rules.poll_rate_limit, STATUS_CALLS_AT_ONCE)
+    return Pace(room=room, claim=room // 2, slice=POLL_SLICE, grace=grace)
+
+
+def _within(rate: float | None, room: int) -> int:
+    """As much room, or what a limited rate works off within some seconds."""
+    if rate is None:
+        return room
+    return min(room, max(LEAST_IN_HAND, int(rate * SECONDS_IN_HAND)))
