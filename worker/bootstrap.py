@@ -8,9 +8,8 @@ from typing import Self
 
 import anyio
 
-from worker.adapters.database import SqlStore, check_revision
+from worker.adapters.database import HEAD, SqlStore, check_revision, current
 from worker.adapters.database import open_store as connect
-from worker.adapters.database.migrate import upgrade
 from worker.adapters.http import HttpService
 from worker.adapters.silence import silence_libraries
 from worker.adapters.sources import FileSources
@@ -38,7 +37,9 @@ def open_store(settings: Settings) -> SqlStore:
         DatabaseBehind: the tables are missing or old, and may not be migrated by themselves.
         StoreUnavailable: the database can't be reached.
     """
-    if settings.auto_migrate:
+    if settings.auto_migrate and current(settings.database_url) != HEAD:
+        from worker.adapters.database.migrate import upgrade
+
         upgrade(settings.database_url)
     else:
         check_revision(settings.database_url)

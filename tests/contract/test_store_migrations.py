@@ -10,7 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
 
-from worker.adapters.database import check_revision, migrate, open_store
+from worker.adapters.database import HEAD, check_revision, current, migrate, open_store
 from worker.adapters.database.engine import parse, single
 from worker.adapters.database.tables import metadata
 from worker.errors import ConfigurationError, DatabaseBehind, StoreUnavailable
@@ -33,17 +33,17 @@ def tables(url: str) -> set[str]:
 
 def test_up_down_and_up_again(empty_database_url: str):
     url = empty_database_url
-    assert migrate.current(url) is None
+    assert current(url) is None
     migrate.upgrade(url)
-    assert migrate.current(url) == migrate.head()
+    assert current(url) == HEAD
     assert set(metadata.tables) <= tables(url)
     migrate.downgrade(url, "base")
-    assert migrate.current(url) is None
+    assert current(url) is None
     assert tables(url) <= {"alembic_version"}
     assert looked_at(url, lambda connection: inspect(connection).get_view_names()) == []
     migrate.upgrade(url)
     migrate.upgrade(url)
-    assert migrate.current(url) == migrate.head()
+    assert current(url) == HEAD
 
 
 def test_the_schema_is_what_the_code_believes(database_url: str):
@@ -120,7 +120,7 @@ def test_another_revision_is_said_so(sqlite_url: str):
 )
 def test_a_database_that_is_away_is_unavailable(url: str):
     store = open_store(url)
-    for call in (store.now, lambda: migrate.current(url), lambda: migrate.upgrade(url)):
+    for call in (store.now, lambda: current(url), lambda: migrate.upgrade(url)):
         with pytest.raises(StoreUnavailable) as caught:
             call()
         assert "hidden-word" not in str(caught.value)
@@ -153,3 +153,7 @@ def test_migrations_are_found_inside_an_installed_package(tmp_path: Path, monkey
     (shipped / "env.py").unlink()
     with pytest.raises(ConfigurationError, match="missing"):
         migrate.folder()
+
+
+def test_the_revision_that_the_code_wants_is_the_newest_one():
+    assert migrate.head() == HEAD

@@ -14,22 +14,24 @@ app = typer.Typer(
 @app.command()
 def upgrade() -> None:
     """Create the tables, or bring them up to this version."""
-    from worker.adapters.database import migrate
+    from worker.adapters.database import current as revision_of
+    from worker.adapters.database.migrate import upgrade as bring_up
 
     url = _url()
-    migrate.upgrade(url)
-    put(f"at revision {migrate.current(url)}")
+    bring_up(url)
+    put(f"at revision {revision_of(url)}")
 
 
 @app.command()
 def current() -> None:
     """Print the database's revision, and whether this version wants another."""
-    from worker.adapters.database import migrate
+    from worker.adapters.database import HEAD
+    from worker.adapters.database import current as revision_of
 
-    revision, head = migrate.current(_url()), migrate.head()
+    revision = revision_of(_url())
     put(revision or "none")
-    if revision != head:
-        say(f"this version wants {head}: chatflow-ingest db upgrade")
+    if revision != HEAD:
+        say(f"this version wants {HEAD}: chatflow-ingest db upgrade")
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -39,11 +41,12 @@ def downgrade(
     ] = "-1",
 ) -> None:
     """Take the tables back to a former revision. What it did not know is lost."""
-    from worker.adapters.database import migrate
+    from worker.adapters.database import current as revision_of
+    from worker.adapters.database.migrate import downgrade as take_back
 
     url = _url()
-    migrate.downgrade(url, revision)
-    put(f"at revision {migrate.current(url) or 'none'}")
+    take_back(url, revision)
+    put(f"at revision {revision_of(url) or 'none'}")
 
 
 def _url() -> str:

@@ -93,10 +93,10 @@ def _faults(name: str, error: ConfigurationError) -> Iterator[Check]:
 
 def database_check(settings: "Settings") -> Check:
     """Whether the database answers and has the tables of this version."""
-    from worker.adapters.database import migrate
+    from worker.adapters.database import HEAD, current
 
     try:
-        revision, head = migrate.current(settings.database_url), migrate.head()
+        revision, head = current(settings.database_url), HEAD
     except IngestError as error:
         return Check("database", ok=False, detail=error.message, cure="see INGEST_DATABASE_URL")
     if revision == head:

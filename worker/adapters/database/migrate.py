@@ -7,17 +7,15 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
 import worker
 from worker.adapters.database.engine import parse, single
-from worker.adapters.database.failures import CURE
 from worker.adapters.database.runlock import exclusive
 from worker.adapters.database.transaction import mapped_errors
-from worker.errors import ConfigurationError, DatabaseBehind, UsageError
+from worker.errors import ConfigurationError, UsageError
 
 
 def folder() -> Path:
@@ -41,20 +39,6 @@ def head() -> str:
     return revision
 
 
-def current(url: str) -> str | None:
-    """The revision a database is at, None before the first.
-
-    Raises:
-        StoreUnavailable: it can't be reached.
-    """
-    engine = single(parse(url))
-    try:
-        with mapped_errors(), engine.connect() as connection:
-            return MigrationContext.configure(connection).get_current_revision()
-    finally:
-        engine.dispose()
-
-
 def upgrade(url: str, revision: str = "head") -> None:
     """Bring a database to a revision; of several callers at a time, one works and the rest wait.
 
@@ -72,20 +56,6 @@ def downgrade(url: str, revision: str) -> None:
         StoreUnavailable: it can't be reached.
     """
     _run(url, lambda config: command.downgrade(config, revision))
-
-
-def check_revision(url: str) -> None:
-    """Make sure that a database has the tables of this version.
-
-    Raises:
-        DatabaseBehind: it has not.
-        StoreUnavailable: it can't be reached.
-    """
-    found, wanted = current(url), head()
-    if found is None:
-        raise DatabaseBehind(f"the database has no tables yet: {CURE}")
-    if found != wanted:
-        raise DatabaseBehind(f"the database is at revision {found}, not {wanted}: {CURE}")
 
 
 def _run(url: str, work: Callable[[Config], None]) -> None:
