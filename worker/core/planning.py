@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from worker.core.model import Category, ErrorNote, FileId, ParseMethod, UploadForm, UploadNode
 
@@ -69,7 +68,8 @@ class Plan:
 
 def format_of(name: str) -> str:
     """The file's format as categories name it: its extension in lower case, "" for none."""
-    return _canonical(PurePosixPath(name).suffix)
+    stem, _, extension = name.rpartition("/")[2].rpartition(".")
+    return _canonical(f".{extension}") if stem else ""
 
 
 def plan(candidates: Sequence[Candidate], categories: Sequence[Category]) -> Plan:
