@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
@@ -85,11 +86,24 @@ class LogTelemetry:
 
     def count(self, metric: CounterName, amount: float = 1.0, **labels: str) -> None:
         """Add to a counter."""
-        _COUNTERS[metric].labels(**labels).inc(amount)
+        _counter(metric, *labels.items()).inc(amount)
 
     def observe(self, metric: HistogramName, seconds: float, **labels: str) -> None:
         """Note one duration."""
-        _HISTOGRAMS[metric].labels(**labels).observe(seconds)
+        _histogram(metric, *labels.items()).observe(seconds)
+
+
+# Looking a metric up by its labels costs more than counting; there are few of them.
+
+
+@cache
+def _counter(metric: CounterName, *labels: tuple[str, str]) -> Counter:
+    return _COUNTERS[metric].labels(**dict(labels))
+
+
+@cache
+def _histogram(metric: HistogramName, *labels: tuple[str, str]) -> Histogram:
+    return _HISTOGRAMS[metric].labels(**dict(labels))
 
 
 def configure_logging(level: str, style: str) -> None:
