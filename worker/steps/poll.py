@@ -31,7 +31,8 @@ class Polling:
         self._crew = crew
         self._hand = Hand(service.telemetry)
         self._calls = anyio.CapacityLimiter(pace.room)
-        self._shift = Shift(service.store, self._claim, self._work, self._hand, stop, pace)
+        held = partial(service.gate.left, "status")
+        self._shift = Shift(service.store, self._claim, self._work, self._hand, stop, pace, held)
 
     async def run(self) -> float | None:
         """Work until the shift is over; returns the seconds until more is due, if any is."""

@@ -23,6 +23,11 @@ BOTH: frozenset[Channel] = frozenset({"upload", "status"})
 PROBE_EVERY = 60.0
 """Seconds between two probes of a profile whose credentials were refused."""
 
+REFUSED_HOLD = 3.0
+"""Seconds that a process holds its calls by itself when they are refused: until what it has in
+hand is handed back. The pause in the database holds everything from then on, and ends for all
+workers at once."""
+
 
 class Gate:
     """This process's copy of a profile's freezes, so that calls in hand stop at once."""
@@ -154,7 +159,7 @@ class Service:
 
     async def refused(self, crew: Crew, error: CredentialsRefused) -> None:
         """Nothing works with these credentials: a run ends, a fleet waits for a human."""
-        self.gate.close(BOTH, PROBE_EVERY)
+        self.gate.close(BOTH, REFUSED_HOLD)
         if is_run(crew):
             await self.fail_run(crew, error.code, error.message)
             return

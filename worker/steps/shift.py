@@ -100,6 +100,8 @@ class Shift:
         work: works one claim to its end and drops each file from the hand.
         stop: the signal to stop claiming.
         pace: how to go about it.
+        held: for how many seconds this process holds its calls; nothing is claimed meanwhile,
+            since what is claimed would be handed back at once, and claimed again.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class Shift:
         hand: Hand,
         stop: Stopping,
         pace: Pace,
+        held: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._queue = queue
         self._claim = claim
@@ -117,6 +120,7 @@ class Shift:
         self._hand = hand
         self._stop = stop
         self._pace = pace
+        self._held = held
         self.claimed = 0
 
     async def run(self) -> float | None:
@@ -159,6 +163,8 @@ class Shift:
 
     async def _try_claim(self, room: int) -> Claim | None:
         """Claim; None while the database is away, which is no reason to drop what is in hand."""
+        if held := self._held():
+            return Claim(next_wait=held)
         try:
             return await to_thread.run_sync(self._claim, room)
         except StoreUnavailable:

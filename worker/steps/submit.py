@@ -57,7 +57,8 @@ class Submitting:
         self._opening = Opening(service, crew, stop)
         self._uploading = Uploading(service, crew)
         self._hand = Hand(service.telemetry)
-        self._shift = Shift(service.store, self._claim, self._work, self._hand, stop, pace)
+        held = partial(service.gate.left, "upload")
+        self._shift = Shift(service.store, self._claim, self._work, self._hand, stop, pace, held)
 
     async def run(self) -> float | None:
         """Work until the shift is over; returns the seconds until more is due, if any is."""
