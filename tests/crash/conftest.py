@@ -19,7 +19,7 @@ from sqlalchemy import create_engine, make_url, text
 from tests.crash import servers
 from tests.crash.servers import Server
 from tests.distributed.audit import Findings, audit
-from tests.distributed.fleet import QUICK, ROOT, Fleet, Process, wait_for
+from tests.distributed.fleet import QUICK, ROOT, Fleet, Process
 from worker.adapters.database import migrate, open_store
 from worker.client import submit_batch
 from worker.simulator import running
@@ -153,18 +153,9 @@ class CrashFleet(Fleet):
         assert done.returncode == 0, done.stderr
         return UUID(json.loads(done.stdout)["batch_id"])
 
-    def finished(self, batch: UUID) -> bool:
+    def await_finish(self, batch: UUID | str, within: float = 120.0) -> None:
         try:
-            return self.store.status(batch).finished_at is not None
-        except Exception:  # the database may be away, that's what these tests are about
-            return False
-
-    def await_finish(self, batch: UUID, within: float = 120.0) -> None:
-        def look() -> bool:
-            return self.finished(batch)
-
-        try:
-            wait_for(look, "the batch to finish", within)
+            super().await_finish(batch, within)
         except pytest.fail.Exception as failed:
             logs = "".join(f"--- {p.name}\n{p.read_text()[-3000:]}" for p in self.logs())
             pytest.fail(f"{failed.msg}: {self.counts(batch)}\n{logs}")

@@ -73,7 +73,7 @@ DEATHS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 
 def _jump(seconds: float) -> None:
     """Let this process's clock jump every second; the monotonic one stays as it is."""
-    import datetime
+    import datetime as dt
 
     import celery.app.base
     import celery.worker.request
@@ -81,10 +81,10 @@ def _jump(seconds: float) -> None:
     real, offsets = time.time, itertools.cycle((0.0, seconds, -seconds))
     offset = [0.0]
 
-    class Datetime(datetime.datetime):
+    class Datetime(dt.datetime):
         @classmethod
         def now(cls, tz: Any = None) -> Any:
-            return datetime.datetime.fromtimestamp(time.time(), tz)
+            return dt.datetime.fromtimestamp(time.time(), tz)
 
     def jump() -> None:
         for offset[0] in offsets:
@@ -92,7 +92,7 @@ def _jump(seconds: float) -> None:
 
     time.time = lambda: real() + offset[0]
     celery.worker.request.datetime = Datetime
-    celery.app.base.Celery.now = lambda _: Datetime.now(datetime.UTC)
+    celery.app.base.Celery.now = lambda _: Datetime.now(dt.UTC)
     threading.Thread(target=jump, daemon=True).start()
 
 

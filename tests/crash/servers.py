@@ -169,12 +169,20 @@ def mariadb(folder: Path) -> Server:
     return Server(url, command, lambda: _query_answers(url), folder)
 
 
-def redis(folder: Path, *more: str, port: int | None = None) -> Server:
-    """A Redis of our own that forgets everything when it dies."""
-    port = port or free_port()
+def redis(
+    folder: Path, *more: str, port: int | None = None, answering: int | None = None
+) -> Server:
+    """A Redis of our own that forgets everything when it dies.
+
+    Args:
+        port: 0 for none without TLS.
+        answering: the port to knock at to see whether it is up.
+    """
+    port = free_port() if port is None else port
     command = [program("redis-server"), "--port", str(port), "--bind", "127.0.0.1"]
     command += ["--save", "", "--appendonly", "no", "--dir", str(folder), *more]
-    return Server(f"redis://127.0.0.1:{port}/0", command, lambda: _port_answers(port), folder)
+    knock = answering or port
+    return Server(f"redis://127.0.0.1:{port}/0", command, lambda: _port_answers(knock), folder)
 
 
 def rabbitmq(folder: Path) -> Server:

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -106,7 +107,7 @@ def _order(ours: list[Any], theirs: list[dict[str, Any]]) -> list[str]:
     """Nothing is sent again after it was accepted, unless the service said that it failed."""
     failed = {str(entry["id"]) for entry in theirs if entry["last_status"] == 3}
     faults = []
-    for earlier, later in zip(ours, ours[1:], strict=False):
+    for earlier, later in pairwise(ours):
         certain = earlier.state == UploadState.ACCEPTED and earlier.chatflow_file_id not in failed
         if certain and later.sent_at is not None and earlier.ended_at <= later.sent_at:
             faults.append(f"uploaded again after it was accepted: {_told(ours)}")

@@ -20,6 +20,7 @@ import pytest
 from celery import Celery
 
 from worker.adapters.database import SqlStore
+from worker.errors import IngestError
 from worker.simulator import RunningSimulator
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -206,7 +207,7 @@ class Fleet:
 
     def counts(self, batch: UUID | str) -> dict[str, int]:
         """Files by state, straight from the store: a process per look would be dear."""
-        with suppress(Exception):
+        with suppress(IngestError):
             return dict(self.store.status(_id(batch)).counts)
         return {}
 
@@ -225,6 +226,16 @@ class Fleet:
             wait_for(reached, f"{counts}", within)
         except pytest.fail.Exception:
             pytest.fail(f"the files are {seen}, not {counts}, after {within:g} s")
+
+    def await_finish(self, batch: UUID | str, within: float = PATIENCE) -> None:
+        """Wait until the batch is stamped as finished."""
+
+        def finished() -> bool:
+            with suppress(IngestError):  # not there yet, or the database is away for the test
+                return self.store.status(_id(batch)).finished_at is not None
+            return False
+
+        wait_for(finished, "the batch to finish", within)
 
     def results(self, batch: UUID | str) -> dict[str, dict[str, Any]]:
         """The result lines by file name."""

@@ -1,0 +1,217 @@
+"""Starting, stopping and asking workers, Beat and Flower."""
+
+import base64
+import json
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+from sqlalchemy import func, select, update
+
+from tests.crash.servers import free_port
+from tests.crash.servers import redis as private_redis
+from tests.distributed.audit import audit
+from tests.distributed.fleet import QUICK, wait_for
+from worker.adapters.database.engine import parse, single
+from worker.adapters.database.tables import schedule_runs
+from worker.client import submit_batch
+
+SLOW = QUICK | {"faults": [{"on": "upload", "do": "slow", "seconds": 0.3}]}
+
+
+@pytest.mark.parametrize("pool", ["threads", "prefork"])
+def test_a_worker_told_to_stop_drains_and_another_goes_on(fleet, pool):
+    fleet.simulator.set_scenario(SLOW)
+    paths = fleet.put("file-{}.wav", 200)
+    first = fleet.worker("--pool", pool, "-c", "4")
+    batch = submit_batch(fleet.client(), paths)
+    wait_for(lambda: fleet.simulator.summary()["uploads_taken"] >= 10, "uploads")
+    began = time.monotonic()
+    assert first.end(signal.SIGTERM) == 0
+    assert time.monotonic() - began < 30
+    left = fleet.counts(batch)
+    assert left.get("queued", 0) > 0, "the worker did not stop claiming"
+    assert "submitting" not in left, "files were left in hand"
+    fleet.simulator.set_scenario(QUICK)
+    fleet.worker("--pool", pool, "-c", "4")
+    fleet.await_counts(batch, {"succeeded": 200})
+    found = audit(fleet, batch, paths)
+    assert not found.faults
+    assert (found.doubles, found.unknown) == (0, 0)
+
+
+def test_a_second_signal_ends_a_worker_at_once(one_fleet):
+    fleet = one_fleet
+    forever = {"faults": [{"on": "upload", "do": "slow", "seconds": 100}]}
+    fleet.simulator.set_scenario(QUICK | forever)
+    worker = fleet.worker()
+    submit_batch(fleet.client(), fleet.put("file-{}.wav", 5))
+    wait_for(lambda: fleet.simulator.summary()["uploads_taken"], "an upload")
+    worker.send(signal.SIGTERM)
+    worker.await_word("worker_draining")
+    assert worker.alive
+    # The handler of the second signal is set after that word.
+    time.sleep(0.5)
+    assert worker.end(signal.SIGTERM, within=5) == 128 + signal.SIGTERM
+
+
+def test_a_worker_answers_celerys_own_questions(fleet):
+    worker = fleet.worker()
+    node = f"{worker.name}@test"
+    ping = fleet.run("-m", "celery", "-A", "worker", "inspect", "ping", "--json", "-t", "5")
+    assert json.loads(ping.stdout) == {node: {"ok": "pong"}}, ping.stderr
+    known = fleet.run("-m", "celery", "-A", "worker", "inspect", "registered", "--json", "-t", "5")
+    tasks = {"ingest_batch", "submit", "poll", "notify", "tick", "tick_schedules"}
+    assert {f"worker.{name}" for name in tasks} <= set(json.loads(known.stdout)[node])
+
+
+def test_flower_asks_for_a_password(one_fleet):
+    port = free_port()
+    flower = one_fleet.celery("flower", "flower", f"--port={port}", "--address=127.0.0.1")
+    address = f"http://127.0.0.1:{port}/"
+
+    def code(path="", **headers: str) -> int | None:
+        try:
+            with urlopen(Request(address + path, headers=headers), timeout=5) as reply:
+                return reply.status
+        except HTTPError as error:
+            with error:
+                return error.code
+        except OSError:
+            assert flower.alive, flower.said
+            return None
+
+    assert wait_for(code, "flower to answer") == 401
+    assert code("api/workers") == 401
+    guess = base64.b64encode(b"guest:guest").decode()
+    assert code(Authorization=f"Basic {guess}") == 401
+
+
+@pytest.mark.parametrize("command", ["worker", "beat"])
+def test_the_in_process_broker_is_refused(one_fleet, command):
+    started = one_fleet.run("-m", "celery", "-A", "worker", command, INGEST_BROKER_URL="memory://")
+    assert started.returncode == 2, started.stderr
+    assert "INGEST_BROKER_URL" in started.stderr
+    assert "Traceback" not in started.stderr
+
+
+def test_a_database_without_tables_is_refused(one_fleet, databases):
+    empty = databases(one_fleet.database_url)
+    started = one_fleet.run("-m", "celery", "-A", "worker", "worker", INGEST_DATABASE_URL=empty)
+    assert started.returncode == 2, started.stderr
+    assert "chatflow-ingest db upgrade" in started.stderr
+    assert "Traceback" not in started.stderr
+
+
+def test_missing_configuration_is_told_by_the_variables_name(one_fleet):
+    started = one_fleet.run(
+        "-m", "celery", "-A", "worker", "worker", INGEST_MAX_CONCURRENT_UPLOADS="many"
+    )
+    assert started.returncode == 2
+    assert "INGEST_MAX_CONCURRENT_UPLOADS" in started.stderr
+    assert "Traceback" not in started.stderr
+
+
+# --- schedules -----------------------------------------------------------------------------------
+
+SENDER = """
+import sys
+from celery import Celery
+app = Celery(broker=sys.argv[1])
+for _ in range(3):
+    app.send_task("worker.tick_schedules", kwargs={"schedules": sys.argv[2], "file": "s.toml"})
+"""
+
+
+def test_a_due_schedule_fires_once_however_many_ticks_race(fleet):
+    fleet.put("call-{}.wav", 5)
+    text = f"""
+    [[schedule]]
+    name = "calls"
+    cron = "0 0 1 1 *"
+    paths = ["{fleet.inbox}"]
+    glob = "*.wav"
+    stable_for = 0
+    """
+    workers = [fleet.worker() for _ in range(3)]
+    engine = single(parse(fleet.database_url))
+    fleet.exits.callback(engine.dispose)
+
+    def fired() -> int:
+        with engine.connect() as connection:
+            return connection.execute(select(func.count()).select_from(schedule_runs)).scalar_one()
+
+    def tick() -> None:
+        """Three Beats tick three times each."""
+        beats = [fleet.start(f"beat-{n}", "-c", SENDER, fleet.broker_url, text) for n in range(3)]
+        assert [beat.popen.wait(60) for beat in beats] == [0, 0, 0]
+
+    tick()
+    wait_for(fired, "the schedule to be seen for the first time")
+    assert fleet.simulator.summary()["uploads_received"] == 0
+    with engine.begin() as connection:  # as if that had been two years ago
+        long_ago = datetime.now(UTC) - timedelta(days=800)
+        connection.execute(update(schedule_runs).values(due=long_ago))
+    tick()
+    wait_for(lambda: fleet.simulator.summary()["uploads_taken"] >= 5, "the schedule's files")
+    wait_for(lambda: fired() == 2, "the firing to be remembered")
+    said = "".join(worker.said for worker in workers)
+    assert said.count('"schedule_fired"') == 1
+    assert said.count("worker.tick_schedules") >= 18
+    assert (fleet.simulator.summary()["uploads_taken"], fired()) == (5, 2)
+
+
+# --- TLS -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A throw-away certificate for 127.0.0.1, which is its own authority."""
+    from ipaddress import ip_address
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    encoding = serialization.Encoding.PEM
+    (tmp_path / "tls.crt").write_bytes(signed.public_bytes(encoding))
+    (tmp_path / "tls.key").write_bytes(
+        key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return tmp_path / "tls.crt", tmp_path / "tls.key"
+
+
+def test_a_broker_behind_tls_is_verified(one_fleet, certificate, tmp_path):
+    chain, key = certificate
+    port = free_port()
+    options = ["--tls-port", str(port), "--tls-auth-clients", "no"]
+    options += ["--tls-cert-file", str(chain), "--tls-key-file", str(key)]
+    server = private_redis(tmp_path, *options, port=0, answering=port)
+    server.start()
+    one_fleet.exits.callback(server.kill)
+    one_fleet.environment["INGEST_BROKER_URL"] = (
+        f"rediss://127.0.0.1:{port}/0?ssl_cert_reqs=required&ssl_ca_certs={chain}"
+    )
+    one_fleet.worker()
+    batch = one_fleet.cli("submit", *one_fleet.put("file-{}.wav", 3)).stdout.strip()
+    one_fleet.await_counts(batch, {"succeeded": 3})
