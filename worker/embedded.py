@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
+from math import inf
 from threading import Thread
 from types import TracebackType
 from typing import Self
@@ -29,6 +30,8 @@ HOURS = Hours(grace=10.0, tick=0.25)
 """An interrupted run has to be gone within 15 seconds, so its grace is shorter than a fleet's."""
 
 LOOK_EVERY = 0.2
+LOOK_SHARE = 10
+"""A look at a large batch takes long, and must leave the work most of the time."""
 
 
 class EmbeddedRun:
@@ -84,13 +87,16 @@ class EmbeddedRun:
         """Wait until the batch is over, or for `timeout` seconds; the status tells which."""
         end = None if timeout is None else time.monotonic() + timeout
         while True:
+            began = time.monotonic()
             status = self._store.status(self._batch)
+            took = time.monotonic() - began
             on_progress(status)
             if status.state is not BatchState.RUNNING:
                 return status
-            if end is not None and time.monotonic() >= end:
+            left = inf if end is None else end - time.monotonic()
+            if left <= 0:
                 return status
-            time.sleep(LOOK_EVERY)
+            time.sleep(min(left, max(LOOK_EVERY, LOOK_SHARE * took)))
 
     def _start(self) -> tuple[WorkController, Thread]:
         state.should_stop = state.should_terminate = None  # Celery keeps these for the process
