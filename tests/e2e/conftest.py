@@ -3,45 +3,51 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.e2e.shells import KEY, QUICK, ROOT, TOKEN, USER, Shell
-from worker.simulator import RunningSimulator, running
+from tests.e2e.shells import KEY, ROOT, TOKEN, USER, Shell
+from worker.simulator import RunningSimulator
+
+OURS = ("CHATFLOW_", "INGEST_", "COVERAGE_")
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
-    (tmp_path / "in").mkdir()
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("CHATFLOW_", "INGEST_", "COVERAGE_"))
-    }
-    environment = inherited | {
+def new_shell(tmp_path: Path) -> Iterator[Callable[[], Shell]]:
+    """Makes shells, each with a folder, a configuration and a database of its own."""
+    numbers = count()
+    with ExitStack() as exits:
+
+        def make() -> Shell:
+            folder = tmp_path / str(next(numbers))
+            (folder / "in").mkdir(parents=True)
+            return Shell(folder, environment(folder), exits.enter_context(ExitStack()))
+
+        yield make
+
+
+def environment(folder: Path) -> dict[str, str]:
+    inherited = {n: value for n, value in os.environ.items() if not n.startswith(OURS)}
+    return inherited | {
         "PYTHONPATH": str(ROOT),
         "CHATFLOW_BASE_URL": "http://127.0.0.1:9",
         "CHATFLOW_ROBOT_KEY": KEY,
         "CHATFLOW_ROBOT_TOKEN": TOKEN,
         "CHATFLOW_USERNAME": USER,
-        "INGEST_DATABASE_URL": f"sqlite:///{tmp_path / 'ingest.db'}",
-        "INGEST_ROOTS": str(tmp_path / "in"),
-        "INGEST_SECRETS_DIR": str(tmp_path),
+        "INGEST_DATABASE_URL": f"sqlite:///{folder / 'ingest.db'}",
+        "INGEST_ROOTS": str(folder / "in"),
+        "INGEST_SECRETS_DIR": str(folder),
     }
-    with ExitStack() as exits:
-        yield Shell(tmp_path, environment, exits)
+
+
+@pytest.fixture
+def shell(new_shell: Callable[[], Shell]) -> Shell:
+    return new_shell()
 
 
 @pytest.fixture
 def service(shell: Shell) -> Callable[..., RunningSimulator]:
-    """Starts a simulated service that the shell's configuration names from then on."""
-
-    def start(scenario: Any = None, **more: Any) -> RunningSimulator:
-        wanted = QUICK | (scenario or {}) | more
-        simulator = shell.exits.enter_context(running(wanted))
-        shell.environment["CHATFLOW_BASE_URL"] = simulator.url
-        return simulator
-
-    return start
+    """Starts the shell's simulated service."""
+    return shell.serve

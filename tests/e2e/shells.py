@@ -5,19 +5,24 @@ line never does.
 """
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from worker.adapters.database import open_store
+from worker.core.model import BatchId, BatchStatus
+from worker.core.result_line import result_line
+from worker.errors import DatabaseBehind
 from worker.simulator import RunningSimulator, running
 
 KEY, TOKEN, USER = "demo-key", "demo-token", "demo"
@@ -62,9 +67,7 @@ class Outcome:
 
 
 def batch_in(stderr: str) -> str:
-    return next(
-        line.split()[1] for line in stderr.splitlines() if line.startswith("batch ")
-    )
+    return next(line.split()[1] for line in stderr.splitlines() if line.startswith("batch "))
 
 
 @dataclass
@@ -120,15 +123,41 @@ class Shell:
         self.exits.callback(_end, process)
         return process
 
+    def serve(self, scenario: Any = None, **more: Any) -> RunningSimulator:
+        """Start a simulated service that the configuration names from now on."""
+        simulator = self.exits.enter_context(running(QUICK | (scenario or {}) | more))
+        self.environment["CHATFLOW_BASE_URL"] = simulator.url
+        return simulator
+
     def results(self, batch: str) -> dict[str, dict[str, Any]]:
-        """The result lines by file name."""
-        listed = self.type("results", batch)
-        assert listed.code == 0, listed.stderr
-        lines = [json.loads(line) for line in listed.stdout.splitlines()]
-        return {line["name"]: line for line in lines}
+        """The result lines by file name, without a process."""
+        with closing(open_store(self.environment["INGEST_DATABASE_URL"])) as store:
+            lines = map(result_line, store.results(BatchId(UUID(batch))))
+            return {line["name"]: line for line in lines}
+
+    def batches(self) -> list[BatchStatus]:
+        """What `status` lists, without a process; nothing before there are tables."""
+        with closing(open_store(self.environment["INGEST_DATABASE_URL"])) as store:
+            try:
+                return list(store.batches())
+            except DatabaseBehind:
+                return []
 
     def story(self, file_id: str) -> dict[str, Any]:
         return self.type("show", file_id, "--json").json
+
+
+def together(
+    check: Callable[[Shell, Any], None], cases: Iterable[Any], new_shell: Callable[[], Shell]
+) -> None:
+    """Check every case, some at once, each in a shell of its own; most of the time is waiting."""
+    with ThreadPoolExecutor(5) as pool:
+        futures = {case: pool.submit(check, new_shell(), case) for case in cases}
+    failed = {case: error for case, future in futures.items() if (error := future.exception())}
+    for case, error in failed.items():
+        error.add_note(f"in the case of {case!r}")
+    if failed:
+        raise next(iter(failed.values()))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -140,7 +169,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
                 stream.read()
 
 
-def wait_for(condition: Callable[[], Any], what: str, within: float = 30.0) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, within: float = 60.0) -> Any:
     """Look until a condition holds; a look is cheap, so it looks often."""
     end = time.monotonic() + within
     while not (found := condition()):

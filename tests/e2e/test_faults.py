@@ -1,10 +1,6 @@
 """The service on bad days: faults of every kind on every call, many files in one run."""
 
-import time
-
-import pytest
-
-from tests.e2e.shells import ANYTHING
+from tests.e2e.shells import ANYTHING, together
 
 
 def fault(on, do, **more):
@@ -81,7 +77,7 @@ def test_an_unknown_upload_fails_when_told_to(shell, service):
     paths = [shell.put(name) for name in names]
     ran = shell.type("run", *paths, "--json")
     lines = shell.results(ran.json["batch_id"])
-    assert seen(lines) == {name: ("failed", "upload_unknown", 1) for name in names}
+    assert seen(lines) == dict.fromkeys(names, ("failed", "upload_unknown", 1))
     assert simulator.summary()["uploads_received"] == 4
 
 
@@ -105,7 +101,7 @@ def test_status_calls_that_go_wrong(shell, service):
         shell.put(name)
     ran = shell.type("run", str(shell.inbox), "--json")
     lines = shell.results(ran.json["batch_id"])
-    assert seen(lines) == {name: ("succeeded", None, 1) for name in good} | {
+    assert seen(lines) == dict.fromkeys(good, ("succeeded", None, 1)) | {
         "code-always.wav": ("timed_out", "deadline", 1)
     }
     assert "never" in lines["code-always.wav"]["error_message"]
@@ -113,12 +109,10 @@ def test_status_calls_that_go_wrong(shell, service):
     assert ran.seconds < 25
 
 
-@pytest.mark.parametrize(
-    ("on", "status"), [("upload", 429), ("upload", 503), ("status", 429), ("status", 503)]
-)
-def test_a_busy_service_is_left_alone_as_long_as_it_asks(shell, service, on, status):
+def a_busy_service_is_left_alone(shell, case):
+    on, status = case
     calls = fault(on, "http", status=status, retry_after=3, calls=[2])
-    simulator = service(categories=ANYTHING, faults=[calls])
+    simulator = shell.serve(categories=ANYTHING, faults=[calls])
     shell.environment |= {"INGEST_MAX_UPLOAD_ATTEMPTS": "1", "INGEST_MAX_CONCURRENT_UPLOADS": "1"}
     paths = shell.put_many("{}.wav", 6)
     ran = shell.type("run", *paths, "--json")
@@ -133,6 +127,13 @@ def test_a_busy_service_is_left_alone_as_long_as_it_asks(shell, service, on, sta
     else:
         assert ran.seconds > 3
     assert {line["upload_attempts"] for line in shell.results(ran.batch).values()} == {1}
+
+
+BUSY = [(on, status) for on in ("upload", "status") for status in (429, 503)]
+
+
+def test_a_busy_service_is_left_alone_as_long_as_it_asks(new_shell):
+    together(a_busy_service_is_left_alone, BUSY, new_shell)
 
 
 def test_a_freeze_is_said_and_outlives_the_process(shell, service):
@@ -158,29 +159,34 @@ DIALOG_FAULTS = {
 }
 
 
-@pytest.mark.parametrize("name", DIALOG_FAULTS)
-def test_a_dialog_that_breaks_is_opened_again(shell, service, name):
-    simulator = service(categories=ANYTHING, faults=[DIALOG_FAULTS[name]])
+def a_dialog_breaks(shell, name):
+    simulator = shell.serve(categories=ANYTHING, faults=[DIALOG_FAULTS[name]])
     shell.environment["CHATFLOW_DIALOG_TIMEOUT"] = "2"
     ran = shell.type("run", *shell.put_many("{}.wav", 3), "--json")
     assert (ran.code, ran.json["counts"]) == (0, {"succeeded": 3}), ran.stderr
     assert simulator.summary()["uploads_received"] == 3
 
 
+def test_a_dialog_that_breaks_is_opened_again(new_shell):
+    together(a_dialog_breaks, DIALOG_FAULTS, new_shell)
+
+
 DIALOG_ENDS = {
     "round over": (fault("dialog", "no_upload_node"), "no_upload_node"),
     "flow left": (fault("dialog", "no_upload_node", code="002001"), "no_upload_node"),
-    "error code": (fault("dialog", "code", code="400321", message="no such flow"), "no_upload_node"),
+    "error code": (
+        fault("dialog", "code", code="400321", message="no such flow"),
+        "no_upload_node",
+    ),
     "error inside": (fault("dialog", "code", code="400000", inside=True), "no_upload_node"),
     "system error": (fault("dialog", "error_text"), "no_upload_node"),
     "risk": (fault("dialog", "error_text", text="内容涉及到风险"), "no_upload_node"),
 }
 
 
-@pytest.mark.parametrize("name", DIALOG_ENDS)
-def test_a_dialog_without_an_upload_node_is_not_opened_again(shell, service, name):
+def a_dialog_ends(shell, name):
     shown, code = DIALOG_ENDS[name]
-    simulator = service(categories=ANYTHING, faults=[shown])
+    simulator = shell.serve(categories=ANYTHING, faults=[shown])
     ran = shell.type("run", *shell.put_many("{}.wav", 3), "--json")
     assert (ran.code, ran.json["counts"]) == (1, {"failed": 3})
     lines = shell.results(ran.batch)
@@ -193,6 +199,10 @@ def test_a_dialog_without_an_upload_node_is_not_opened_again(shell, service, nam
         assert "系统异常" in lines["0.wav"]["error_message"]
 
 
+def test_a_dialog_without_an_upload_node_is_not_opened_again(new_shell):
+    together(a_dialog_ends, DIALOG_ENDS, new_shell)
+
+
 CREDENTIALS = {
     "handshake": {},
     "frame": {"refuse_dialog": "frame"},
@@ -200,9 +210,8 @@ CREDENTIALS = {
 }
 
 
-@pytest.mark.parametrize("name", CREDENTIALS)
-def test_refused_credentials_end_a_run_without_hammering(shell, service, name):
-    simulator = service(categories=ANYTHING, credentials=CREDENTIALS[name])
+def credentials_are_refused(shell, name):
+    simulator = shell.serve(categories=ANYTHING, credentials=CREDENTIALS[name])
     ran = shell.type(
         "run", *shell.put_many("{}.wav", 30), "--json", CHATFLOW_ROBOT_KEY="not-the-key"
     )
@@ -211,21 +220,28 @@ def test_refused_credentials_end_a_run_without_hammering(shell, service, name):
         "credentials_refused"
     }
     assert simulator.summary()["credentials_refused"] <= 2
-    assert ran.seconds < 10
+    assert ran.seconds < 30
     again = shell.type("retry", ran.batch, "--json")
     assert (again.code, again.json["counts"]) == (0, {"succeeded": 30}), again.stderr
 
 
-@pytest.mark.parametrize("status", [401, 403])
-def test_credentials_refused_at_the_upload_end_a_run(shell, service, status):
-    simulator = service(categories=ANYTHING, faults=[fault("upload", "http", status=status)])
+def test_refused_credentials_end_a_run_without_hammering(new_shell):
+    together(credentials_are_refused, CREDENTIALS, new_shell)
+
+
+def uploads_are_unauthorized(shell, status):
+    simulator = shell.serve(categories=ANYTHING, faults=[fault("upload", "http", status=status)])
     ran = shell.type("run", *shell.put_many("{}.wav", 30), "--json")
     assert (ran.code, ran.json["counts"]) == (1, {"failed": 30})
     assert {line["error_code"] for line in shell.results(ran.batch).values()} == {
         "credentials_refused"
     }
     assert simulator.summary()["uploads_received"] <= 8  # what was in flight together
-    assert ran.seconds < 10
+    assert ran.seconds < 30
+
+
+def test_credentials_refused_at_the_upload_end_a_run(new_shell):
+    together(uploads_are_unauthorized, [401, 403], new_shell)
 
 
 def test_credentials_refused_at_the_status_call_end_a_run(shell, service):
@@ -241,10 +257,9 @@ def test_credentials_refused_at_the_status_call_end_a_run(shell, service):
 
 def test_a_service_that_stays_away_ends_a_run(shell):
     shell.environment["INGEST_UNREACHABLE_AFTER"] = "3"
-    began = time.monotonic()
     ran = shell.type("run", *shell.put_many("{}.wav", 5), "--json")
     assert (ran.code, ran.json["counts"]) == (1, {"failed": 5})
     assert {line["error_code"] for line in shell.results(ran.batch).values()} == {
         "service_unavailable"
     }
-    assert time.monotonic() - began < 40
+    assert ran.seconds < 60

@@ -146,7 +146,12 @@ def test_what_can_not_be_uploaded_is_rejected_and_stops_nothing(shell, service, 
     paths = [str(shell.inbox / name) for name in names]
     paths += [str(outside), "/dev/zero", "/etc/passwd", str(shell.inbox / ".." / "outside.wav")]
     paths += [str(shell.inbox / "linked-folder" / "outside.wav"), str(shell.inbox / ("l" * 300))]
-    paths += ["http://127.0.0.1:9/a.wav", "ftp://x/y.wav", "s3://bucket/key.wav", "file:///etc/hosts"]
+    paths += [
+        "http://127.0.0.1:9/a.wav",
+        "ftp://x/y.wav",
+        "s3://bucket/key.wav",
+        "file:///etc/hosts",
+    ]
     ran = shell.type("run", *paths, "--json")
     assert ran.code == 1, ran.stderr
     assert "Traceback" not in ran.stderr
@@ -156,7 +161,9 @@ def test_what_can_not_be_uploaded_is_rejected_and_stops_nothing(shell, service, 
         line = json.loads(text)
         lines[line["source"]] = line
     assert len(lines) == len(paths)
-    states = {s.removeprefix(f"{shell.inbox}/"): (v["state"], v["error_code"]) for s, v in lines.items()}
+    states = {
+        s.removeprefix(f"{shell.inbox}/"): (v["state"], v["error_code"]) for s, v in lines.items()
+    }
     assert states["good.wav"] == states["link-in.wav"] == states["limit.wav"] == ("succeeded", None)
     assert states["UPPER.WAV"] == ("succeeded", None)
     expected = {

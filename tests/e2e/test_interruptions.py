@@ -1,13 +1,10 @@
 """Killed, stopped, timed out, run twice, cancelled from elsewhere: nothing lost, nothing doubled."""
 
-import os
 import signal
 import sqlite3
 import time
 
-import pytest
-
-from tests.e2e.shells import ANYTHING, batch_in, kill, wait_for
+from tests.e2e.shells import ANYTHING, batch_in, kill, together, wait_for
 
 SLOW = {"kind": "fixed", "seconds": 1.5}
 FEW_PLACES = [ANYTHING[0] | {"upload_max_num": 4}]
@@ -31,7 +28,7 @@ def known(shell):
 
 
 def only_batch(shell):
-    return shell.type("status", "--json").json["batches"][0]["batch_id"]
+    return str(shell.batches()[0].batch_id)
 
 
 def ids_in(simulator):
@@ -52,9 +49,8 @@ def is_in_the_middle(simulator, moment, total):
             return simulator.summary()["terminal_served"] >= 1
 
 
-@pytest.mark.parametrize("moment", ["dialog", "first upload", "uploads", "polls", "results"])
-def test_a_killed_run_is_resumed_at_once(shell, service, moment):
-    simulator = service(
+def a_killed_run_is_resumed(shell, moment):
+    simulator = shell.serve(
         categories=FEW_PLACES,
         time_to_ready=SLOW,
         faults=[{"on": "upload", "do": "slow", "seconds": 0.15}],
@@ -79,9 +75,16 @@ def test_a_killed_run_is_resumed_at_once(shell, service, moment):
     assert (again.code, again.json["state"]) == (0, "finished")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_run_loses_and_doubles_nothing(shell, service, number, code):
-    simulator = service(
+MOMENTS = ["dialog", "first upload", "uploads", "polls", "results"]
+
+
+def test_a_killed_run_is_resumed_at_once(new_shell):
+    together(a_killed_run_is_resumed, MOMENTS, new_shell)
+
+
+def a_stopped_run_is_resumed(shell, case):
+    number, code = case
+    simulator = shell.serve(
         categories=FEW_PLACES,
         time_to_ready=SLOW,
         faults=[{"on": "upload", "do": "slow", "seconds": 0.3}],
@@ -102,6 +105,13 @@ def test_a_stopped_run_loses_and_doubles_nothing(shell, service, number, code):
     assert taken(simulator) == 24
 
 
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+
+
+def test_a_stopped_run_loses_and_doubles_nothing(new_shell):
+    together(a_stopped_run_is_resumed, SIGNALS, new_shell)
+
+
 def test_a_second_signal_ends_it_at_once(shell, service):
     simulator = service(
         categories=ANYTHING, faults=[{"on": "upload", "do": "slow", "seconds": 8, "first": 3}]
@@ -119,9 +129,8 @@ def test_a_second_signal_ends_it_at_once(shell, service):
     assert resumed.json["counts"] == {"succeeded": 3}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_uploads_that_hang_do_not_hold_up_the_way_out(shell, service, number):
-    simulator = service(
+def hanging_uploads_are_left(shell, number):
+    simulator = shell.serve(
         categories=ANYTHING, faults=[{"on": "upload", "do": "slow", "seconds": 40, "first": 2}]
     )
     process = shell.start("run", *shell.put_many("{}.wav", 2))
@@ -133,6 +142,10 @@ def test_uploads_that_hang_do_not_hold_up_the_way_out(shell, service, number):
     resumed = shell.type("run", "--resume", batch_in(err), "--json")
     assert resumed.json["counts"] == {"succeeded": 2}
     assert {line["upload_attempts"] for line in shell.results(batch_in(err)).values()} == {2}
+
+
+def test_uploads_that_hang_do_not_hold_up_the_way_out(new_shell):
+    together(hanging_uploads_are_left, [signal.SIGINT, signal.SIGTERM], new_shell)
 
 
 def test_a_timeout_stops_waiting_and_can_be_resumed(shell, service):
@@ -163,14 +176,13 @@ def test_a_second_run_on_the_same_database_is_refused(shell, service):
     out, err = first.communicate(timeout=60)
     assert first.returncode == 0, err
     assert b'"succeeded":3' in out
-    assert [b["batch_id"] for b in shell.type("status", "--json").json["batches"]] == [batch]
+    assert [str(each.batch_id) for each in shell.batches()] == [batch]
     assert taken(simulator) == 3
 
 
 def test_cancel_from_elsewhere_ends_a_run(shell, service):
     service(categories=ANYTHING, time_to_ready={"kind": "fixed", "seconds": 60})
     process = shell.start("run", *shell.put_many("{}.wav", 3), "--json")
-    wait_for(lambda: (shell.folder / "ingest.db").exists(), "a database")
     wait_for(lambda: _counts(shell) == {"polling": 3}, "uploads")
     batch = only_batch(shell)
     began = time.monotonic()
@@ -184,8 +196,8 @@ def test_cancel_from_elsewhere_ends_a_run(shell, service):
 
 
 def _counts(shell):
-    batches = shell.type("status", "--json").json["batches"]
-    return batches[0]["counts"] if batches else None
+    batches = shell.batches()
+    return batches[0].counts if batches else None
 
 
 def test_an_external_key_names_one_batch(shell, service):
@@ -229,4 +241,3 @@ def test_a_run_is_not_disturbed_by_lookers_on(shell, service):
         for batch in looked.json["batches"]:
             assert shell.type("results", batch["batch_id"]).code == 0
     assert process.returncode == 0
-    assert os.listdir(shell.inbox)

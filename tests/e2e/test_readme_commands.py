@@ -1,10 +1,12 @@
 """The commands of the README's beginning do what it says they do."""
 
 import json
-import os
 import re
 import shlex
+import sqlite3
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -69,11 +71,12 @@ def test_a_dot_env_file_serves_as_well(shell, service):
 def test_the_queries_of_the_readme_have_their_view(shell, service):
     service()
     ran = shell.type("run", shell.put("a.wav"), "--json")
-    import sqlite3
-
     queries = re.findall(r"SELECT .*?;", README.split("## Results in SQL")[1], re.DOTALL)
     database = sqlite3.connect(shell.folder / "ingest.db")
-    found = [database.execute(re.sub(r"'[0-9a-f-]{36}'", f"'{ran.batch}'", q)).fetchall() for q in queries]
+    found = [
+        database.execute(re.sub(r"'[0-9a-f-]{36}'", f"'{ran.batch}'", q)).fetchall()
+        for q in queries
+    ]
     database.close()
     assert found[0][0][:2] == (str(shell.inbox / "a.wav"), "succeeded")
 
@@ -92,6 +95,6 @@ def test_the_demo_runs(shell):
 
 @pytest.mark.parametrize("script", ["chatflow-ingest"])
 def test_the_console_script_is_installed(shell, script):
-    place = os.path.join(os.path.dirname(os.sys.executable), script)
+    place = Path(sys.executable).parent / script
     done = subprocess.run([place, "--version"], capture_output=True, text=True, check=True)
     assert script in done.stdout

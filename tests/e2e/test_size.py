@@ -16,7 +16,7 @@ import pytest
 
 from tests.e2e.shells import ANYTHING, PROGRAM
 
-FILES = int(os.environ.get("CHATFLOW_E2E_FILES", "150"))
+FILES = int(os.environ.get("CHATFLOW_E2E_FILES", "60"))
 MEGABYTES = int(os.environ.get("CHATFLOW_E2E_MEGABYTES", "60"))
 
 
