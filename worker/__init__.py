@@ -10,8 +10,12 @@ wakes them up.
 ``steps``           the use cases: register, submit, poll, sweep, finish, notify, schedule
 ``adapters``        HTTP, websocket, sources, database: each the only importer of its library
 ``settings``        the only reader of the environment
-``bootstrap``       settings -> adapters -> steps, and the per-process event loop
+``bootstrap``       settings -> database, and batches handed in to it
+``connections``     settings -> the service's adapters -> what the steps work with
+``runtime``         what one process needs to work: event loop, connections, shifts
+``process``         the life of a worker process: first checks, drain, end
 ``app``, ``tasks``  the Celery application and one thin task per step
+``embedded``        the same tasks in one process, for one batch
 ``client``          what upstream Python jobs import
 ``cli``             the command line
 ``simulator``       a stand-in for the service, for demos and tests

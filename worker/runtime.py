@@ -23,8 +23,9 @@ from worker.adapters.silence import silence_libraries
 from worker.adapters.sources import FileSources
 from worker.adapters.takeaway import LocalTakeAway
 from worker.adapters.webhook import Webhooks
-from worker.bootstrap import Connections, HandIn, hand_in
+from worker.bootstrap import HandIn, hand_in
 from worker.client import batch_id_for
+from worker.connections import Connections
 from worker.core.lifecycle import Lane
 from worker.core.model import BatchId, Crew, Due, fleet, is_run
 from worker.core.schedule import Schedule
@@ -196,7 +197,7 @@ class Runtime:
     async def _keep_schedules(self, schedules: Sequence[Schedule]) -> None:
         world = Clockwork(
             store=self.store,
-            listing=FileListing(),
+            listing=FileListing(self.settings.roots),
             sources=FileSources(self.settings.roots, self.settings.max_file_bytes),
             hand_in=self._hand_in_scheduled,
             telemetry=self.telemetry,

@@ -20,7 +20,9 @@ def tree(tmp_path: Path) -> Path:
 
 
 def names(tree: Path, *paths: str, glob: str | None = None, recursive: bool = False) -> list[str]:
-    found = FileListing().look(paths or [str(tree)], glob=glob, recursive=recursive)
+    found = FileListing(["memory://bucket"]).look(
+        paths or [str(tree)], glob=glob, recursive=recursive
+    )
     return [os.path.relpath(file.source, tree) for file in found]
 
 
@@ -33,7 +35,7 @@ def test_a_folder_gives_its_files(tree: Path) -> None:
 
 def test_sizes_and_times_are_those_of_now(tree: Path) -> None:
     os.utime(tree / "a.wav", ns=(5, 1_700_000_000_000_000_001))
-    (file,) = FileListing().look([str(tree / "a.wav")])
+    (file,) = FileListing(["memory://bucket"]).look([str(tree / "a.wav")])
     assert file == SeenFile(str(tree / "a.wav"), 5, 1_700_000_000_000_000_001)
 
 
@@ -54,7 +56,7 @@ def test_what_is_not_there_gives_nothing(tree: Path) -> None:
 def test_a_name_that_is_no_text_is_given_as_an_address(tree: Path) -> None:
     odd = Path(os.fsdecode(os.fsencode(tree / "deep") + b"/\xff.wav"))
     odd.write_bytes(b"1")
-    listing = FileListing()
+    listing = FileListing(["memory://bucket"])
     (file,) = [file for file in listing.look([str(tree / "deep")]) if "c.wav" not in file.source]
     file.source.encode()
     assert list(listing.look([file.source])) == [file]
@@ -69,7 +71,7 @@ def test_files_of_other_places_are_known_by_what_is_told_of_them() -> None:
     bucket = fsspec.filesystem("memory")
     for name in ("a.wav", "deep/b.wav"):
         bucket.pipe(f"/bucket/{name}", b"12345")
-    listing = FileListing()
+    listing = FileListing(["memory://bucket"])
     (file,) = listing.look(["memory://bucket"], glob="*.wav")
     assert (file.source, file.size) == ("memory:///bucket/a.wav", 5)
     assert list(listing.look([file.source])) == [file]
@@ -80,3 +82,8 @@ def test_files_of_other_places_are_known_by_what_is_told_of_them() -> None:
     assert len(list(listing.look(["memory://bucket"], recursive=True))) == 2
     assert list(listing.look(["memory://bucket/gone"])) == []
     bucket.rm("/bucket", recursive=True)
+
+
+def test_an_address_outside_the_roots_is_handed_on_without_being_asked() -> None:
+    closed = "http://127.0.0.1:9/folder/"  # nobody listens there
+    assert list(FileListing(["/data"]).look([closed])) == [SeenFile(closed, 0, 0)]

@@ -106,7 +106,7 @@ class Scene:
         self.folder.mkdir()
         self.intake = Intake(store)
         self.world = Clockwork(
-            store, FileListing(), PlainSources(), self.intake, self.events, Stopping()
+            store, FileListing([]), PlainSources(), self.intake, self.events, Stopping()
         )
         self.schedule = Schedule(
             name="calls",
@@ -166,7 +166,7 @@ async def test_new_files_are_handed_in_once_and_changed_ones_again(scene: Scene)
     assert sources(scene) == ["a.wav"]
     again = scene.schedule.model_copy(update={"name": "again"})
     due = last_due_before(again, scene.store.now())
-    seen = FileListing().look([str(scene.folder / "a.wav")])
+    seen = FileListing([]).look([str(scene.folder / "a.wav")])
     assert scene.store.unseen("calls", seen) == []
     assert scene.store.fire("again", due - 60)
     assert await fire_due(scene.world, [again], "two") == ["again"]  # has a memory of its own

@@ -120,13 +120,14 @@ def listing(
     """
     fits: Callable[[str], object] = re.compile(translate(glob)).match if glob else bool
     for path in paths:
-        if is_url(path) and roots is not None and not _is_below(roots, path):
+        if is_url(path) and roots is not None and not is_below(roots, path):
             yield path
         else:
             yield from _expanded(path, fits, recursive=recursive)
 
 
-def _is_below(roots: Sequence[str], url: str) -> bool:
+def is_below(roots: Sequence[str], url: str) -> bool:
+    """Whether a URL is one that files may come from."""
     return any(RemoteFolder(root).holds(url) for root in roots if is_url(root))
 
 

@@ -115,7 +115,8 @@ def run(  # noqa: PLR0913 -- each is an option
 
 
 def _run(order: Order, timeout: float | None, *, as_json: bool) -> int:
-    from worker.bootstrap import check_service, open_store
+    from worker.bootstrap import open_store
+    from worker.connections import check_service
     from worker.settings import Settings
 
     with interruptible() as interruption:
@@ -135,7 +136,8 @@ def _run(order: Order, timeout: float | None, *, as_json: bool) -> int:
 
 
 def _resume(batch: "BatchId", timeout: float | None, *, as_json: bool) -> int:
-    from worker.bootstrap import check_service, open_store
+    from worker.bootstrap import open_store
+    from worker.connections import check_service
     from worker.settings import Settings
 
     with interruptible() as interruption:
@@ -246,7 +248,8 @@ def _retry_here(
     *,
     as_json: bool,
 ) -> int:
-    from worker.bootstrap import check_service, open_store
+    from worker.bootstrap import open_store
+    from worker.connections import check_service
 
     with interruptible() as interruption, closing(open_store(settings)) as store:
         wait = Wait.of(timeout, interruption)

@@ -151,7 +151,7 @@ def broker_check(settings: "Settings") -> Check:
 
 def service_checks(settings: "Settings", name: str) -> Iterator[Check]:
     """Whether a profile is complete and its service leads to an upload node."""
-    from worker.bootstrap import plan_dialog
+    from worker.connections import plan_dialog
 
     label = f"service {name}"
     try:

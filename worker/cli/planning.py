@@ -60,7 +60,7 @@ def plan(
     chatflow-ingest plan /data/calls --recursive --glob "*.wav"
     """
     from worker.adapters.sources import FileSources
-    from worker.bootstrap import plan_dialog
+    from worker.connections import plan_dialog
     from worker.settings import Settings
 
     chosen = selection(paths, glob, recursive=recursive)
