@@ -11,6 +11,7 @@ from typing import Any
 from celery import Celery
 from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
+from kombu.transport import TRANSPORT_ALIASES
 
 from worker.core.lifecycle import Lane
 from worker.core.model import Crew
@@ -32,6 +33,12 @@ WAKE_EXPIRES = 30
 """Seconds after which a wake-up is stale: the sweep has sent another by then."""
 
 app = Celery("worker", include=["worker.tasks"])
+
+_OWN = "worker.adapters.redis_transport"
+# With kombu's own, a worker that has tasks in hand ends when Redis goes away. Loaded when needed.
+TRANSPORT_ALIASES.update(
+    redis=f"{_OWN}:Transport", rediss=f"{_OWN}:Transport", sentinel=f"{_OWN}:SentinelTransport"
+)
 
 
 class CeleryWaker:
