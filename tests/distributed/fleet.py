@@ -100,6 +100,12 @@ class Process:
         self.send(number)
         return self.popen.wait(within)
 
+    def freeze(self) -> None:
+        self.send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.send(signal.SIGCONT)
+
     def kill(self) -> None:
         if self.alive:
             with suppress(ProcessLookupError):
