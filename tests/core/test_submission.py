@@ -102,8 +102,8 @@ def test_an_unknown_upload_fails_where_the_rule_says_so():
     assert verdict.error.code == "upload_unknown"
 
 
-def entry(state, chatflow_file_id=None):
-    return LedgerEntry(UPLOAD, state, chatflow_file_id)
+def entry(state, chatflow_file_id=None, status=None):
+    return LedgerEntry(UPLOAD, state, chatflow_file_id, status)
 
 
 @pytest.mark.parametrize(
@@ -120,12 +120,19 @@ def test_a_worker_that_died_after_sending_leaves_an_unknown_upload():
 
 
 def test_an_upload_known_to_be_taken_is_polled_and_never_repeated():
-    file = replace(FILE, last_upload=entry(UploadState.ACCEPTED, "77"), service_status=4)
+    file = replace(FILE, last_upload=entry(UploadState.ACCEPTED, "77", 4), service_status=4)
     verdict = submission.leftover(file, RULES)
     assert (verdict.state, verdict.chatflow_file_id) == (FileState.POLLING, "77")
 
 
 @pytest.mark.parametrize("status", [3, 6, 8])
 def test_an_upload_that_ended_badly_is_followed_by_another(status):
-    file = replace(FILE, last_upload=entry(UploadState.ACCEPTED, "77"), service_status=status)
+    entered = entry(UploadState.ACCEPTED, "77", status)
+    file = replace(FILE, last_upload=entered, service_status=status)
     assert submission.leftover(file, RULES) is None
+
+
+def test_how_an_earlier_upload_ended_says_nothing_about_the_one_that_was_taken():
+    file = replace(FILE, last_upload=entry(UploadState.ACCEPTED, "78"), service_status=3)
+    verdict = submission.leftover(file, RULES)
+    assert (verdict.state, verdict.chatflow_file_id, verdict.status) == ("polling", "78", None)

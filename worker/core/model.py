@@ -213,7 +213,9 @@ class ClaimedFile:
         asked_age: that age when its status was asked for last, 0 when it never was.
         expired: whether the poll deadline is over (database time).
         parsed: whether status 5 was seen already and its contents are stored.
-        last_upload: the newest ledger entry, None when there is none (submit lane only).
+        last_upload: the ledger entry that decides what the file needs: the newest, or the newest
+            that the service took if nothing was sent since whose end is open. None when there is
+            none (submit lane only).
         deadline_in: seconds until the poll deadline, None when none is set.
         deaths: how often in a row a worker died or froze while it held the file.
     """

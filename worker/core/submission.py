@@ -118,9 +118,9 @@ def leftover(file: ClaimedFile, rules: Rules) -> Verdict | None:
     if entry.state is UploadState.SENT:
         error = UploadUnknown("the worker stopped before the upload's reply was recorded")
         return unknown(file, entry.id, error, rules)
-    done = ServiceStatus.known(file.service_status) in _ENDED_BADLY
+    done = ServiceStatus.known(entry.service_status) in _ENDED_BADLY
     if entry.state is UploadState.ACCEPTED and entry.chatflow_file_id and not done:
-        reply = UploadReply(entry.chatflow_file_id, file.service_status)
+        reply = UploadReply(entry.chatflow_file_id, entry.service_status)
         return Verdict(
             file.id,
             file.token,

@@ -272,7 +272,7 @@ def _claimed_file(
         category=row.category,
         chatflow_file_id=row.chatflow_file_id,
         service_status=row.service_status,
-        last_upload=_entry(row, ledger[-1]) if ledger else None,
+        last_upload=_entry(row, _telling(ledger)) if ledger else None,
     )
 
 
@@ -280,6 +280,18 @@ def _asked_age(row: Row[Any]) -> float:
     if row.asked_at is None or row.submitted_at is None:
         return 0.0
     return float(max(0.0, (row.asked_at - row.submitted_at).total_seconds()))
+
+
+def _telling(ledger: Sequence[Row[Any]]) -> Row[Any]:
+    """The upload that decides what a file needs.
+
+    That is the newest one, unless the service took an earlier one in spite of which another was
+    begun: its reply came too late to stop that, and counts now that the other came to nothing.
+    """
+    if ledger[-1].state == UploadState.SENT:
+        return ledger[-1]
+    taken = (row for row in reversed(ledger) if row.state == UploadState.ACCEPTED)
+    return next(taken, ledger[-1])
 
 
 def _entry(file: Row[Any], upload: Row[Any]) -> LedgerEntry:

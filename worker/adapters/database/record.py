@@ -28,10 +28,11 @@ from worker.adapters.database.tables import LATER, POLL, READY, file_events, fil
 from worker.adapters.database.transaction import Repository, Transaction, writes
 from worker.adapters.database.types import clean_or_none, clean_value
 from worker.core.lifecycle import FileState, ServiceStatus
-from worker.core.model import Contents, FileId, UploadResult, UploadState, Verdict
+from worker.core.model import Contents, FileId, UploadId, UploadResult, UploadState, Verdict
 
 _DESCRIBING = ("name", "size", "sha256", "category", "chatflow_file_id")
 _UNSETTLED = frozenset({UploadState.INTENT, UploadState.SENT})
+_UNSENT = frozenset({UploadState.INTENT, UploadState.WITHDRAWN})
 _BIGGEST = 2**63 - 1
 
 _RESULT_COLUMNS = [column.name for column in results.c if column.name != "file_id"]
@@ -99,16 +100,17 @@ class _Writing:
         upload = self._ledger_row(verdict)
         if upload is None or verdict.upload is None:
             return False
-        newer = any(
-            row.attempt > upload.attempt and row.state != UploadState.WITHDRAWN
-            for row in self.ledger[verdict.file]
-        )
-        return (
+        newer = [row for row in self.ledger[verdict.file] if row.attempt > upload.attempt]
+        adopts = (
             verdict.upload.state is UploadState.ACCEPTED
             and upload.state != UploadState.ACCEPTED
             and not FileState(file.state).is_terminal
-            and not newer
+            and all(row.state in _UNSENT for row in newer)
         )
+        if adopts:  # the lease ends with it, so what somebody else meant to send won't be
+            meant = [row for row in newer if row.state == UploadState.INTENT]
+            self.uploads += [_ended(self.tx, _withdrawn(row)) for row in meant]
+        return adopts
 
     # --- the file ---
 
@@ -145,6 +147,10 @@ def _teaches(known: str, told: UploadState) -> bool:
     if known == UploadState.UNKNOWN:
         return told is UploadState.REFUSED
     return known in _UNSETTLED
+
+
+def _withdrawn(upload: Row[Any]) -> UploadResult:
+    return UploadResult(UploadId(upload.id), UploadState.WITHDRAWN)
 
 
 def _ended(tx: Transaction, upload: UploadResult) -> dict[str, Any]:
