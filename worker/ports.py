@@ -282,7 +282,8 @@ class Queue(Protocol):
         """Take up to `limit` due files of a crew under a lease of `lease` seconds.
 
         Submit lane: in the order of their turns, and `queued` files become `submitting`. Poll
-        lane: longest due first. While the profile's channel is frozen or the profile is paused
+        lane: longest due first, and what nobody holds up to `rules.CLAIM_AHEAD` seconds before
+        it is due. While the profile's channel is frozen or the profile is paused
         nothing is claimed; when a freeze is over, one caller gets one file to probe with
         (`Claim.probing`) and nobody else anything until the probe has been recorded by `thaw` or
         `freeze`, or half a minute has passed.

@@ -209,14 +209,16 @@ class ClaimedFile:
             retried (taken, refused or unknown).
         failures: calls in a row that failed, for the backoff.
         polls: status calls so far, since its last upload.
-        age: seconds since the upload was accepted (poll lane), else since it was handed in.
+        age: seconds since the upload was accepted (poll lane, when it is due), else since the
+            file was handed in.
         asked_age: that age when its status was asked for last, 0 when it never was.
-        expired: whether the poll deadline is over (database time).
+        due_in: seconds until it should be asked for, should it have been claimed ahead of time.
+        expired: whether the poll deadline is over by then (database time).
         parsed: whether status 5 was seen already and its contents are stored.
         last_upload: the ledger entry that decides what the file needs: the newest, or the newest
             that the service took if nothing was sent since whose end is open. None when there is
             none (submit lane only).
-        deadline_in: seconds until the poll deadline, None when none is set.
+        deadline_in: seconds from when it is due to the poll deadline, None when none is set.
         deaths: how often in a row a worker died or froze while it held the file.
     """
 
@@ -232,6 +234,7 @@ class ClaimedFile:
     polls: int = 0
     age: float = 0.0
     asked_age: float = 0.0
+    due_in: float = 0.0
     expired: bool = False
     deadline_in: float | None = None
     parsed: bool = False

@@ -13,6 +13,10 @@ LEASE = 60.0
 RENEW_EVERY = 15.0
 """How often leases in hand are renewed: three renewals may fail before one is lost."""
 
+CLAIM_AHEAD = 0.25
+"""How long before it is due a file may be taken in hand to be polled: it is asked for on time, and
+few claims serve many files."""
+
 SETTLE_DELAY = 5.0
 """How long a lost upload reply may still turn up before the file is decided upon."""
 

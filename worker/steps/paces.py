@@ -6,7 +6,7 @@ a rate is limited, a few seconds' worth of calls is all that makes sense to hold
 
 from __future__ import annotations
 
-from worker.core.rules import Rules
+from worker.core.rules import CLAIM_AHEAD, Rules
 from worker.steps.shift import Pace
 
 SUBMIT_SLICE = 120.0
@@ -28,7 +28,7 @@ def submit_pace(rules: Rules, grace: float) -> Pace:
 def poll_pace(rules: Rules, grace: float) -> Pace:
     """The pace of status calls."""
     room = _within(rules.poll_rate_limit, STATUS_CALLS_AT_ONCE)
-    return Pace(room=room, claim=room // 2, slice=POLL_SLICE, grace=grace)
+    return Pace(room=room, claim=room // 2, pause=CLAIM_AHEAD, slice=POLL_SLICE, grace=grace)
 
 
 def _within(rate: float | None, room: int) -> int:

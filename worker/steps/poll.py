@@ -30,7 +30,6 @@ class Polling:
         self._service = service
         self._crew = crew
         self._hand = Hand(service.telemetry)
-        self._calls = anyio.CapacityLimiter(pace.room)
         held = partial(service.gate.left, "status")
         self._shift = Shift(service.store, self._claim, self._work, self._hand, stop, pace, held)
 
@@ -49,6 +48,7 @@ class Polling:
                 tasks.start_soon(self._hand.work, file, poll)
 
     async def _poll(self, file: ClaimedFile, *, probing: bool) -> None:
+        await anyio.sleep(file.due_in)
         await self._service.status_calls.spend()
         verdict = None
         if not self._service.gate.left("status"):

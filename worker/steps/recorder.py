@@ -23,16 +23,20 @@ class Recorder:
     """Groups uploads begun, uploads sent and verdicts into few transactions.
 
     A reply of the service has to be in the database within half a second: the gathering
-    pauses below are a tenth of that, and buy transactions of tens of rows.
+    pauses below leave most of that, and buy transactions of tens of rows.
     """
 
-    def __init__(self, store: Store, *, gather: float = 0.05) -> None:
+    def __init__(self, store: Store, *, gather: float = 0.15) -> None:
         self._store = store
         self._loads: GroupCommit[DialogLoad, DialogId] = GroupCommit(
             self._begin, lambda load: load.session.id, gather=0.005, limit=20
         )
         self._sent: GroupCommit[tuple[str, UploadId], UploadId] = GroupCommit(
             self._mark_sent, lambda sent: sent[1], gather=0.005
+        )
+        # What an upload came to is written at once: a crash before that makes it unknown.
+        self._uploads: GroupCommit[Verdict, FileId] = GroupCommit(
+            store.record, lambda verdict: verdict.file, gather=0.01
         )
         self._verdicts: GroupCommit[Verdict, FileId] = GroupCommit(
             store.record, lambda verdict: verdict.file, gather=gather
@@ -47,13 +51,16 @@ class Recorder:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._loads.run)
             tasks.start_soon(self._sent.run)
+            tasks.start_soon(self._uploads.run)
             tasks.start_soon(self._verdicts.run)
             tasks.start_soon(self._back.run)
 
     async def flush(self, within: float = 5.0) -> None:
         """Wait until what was put so far is written, or the time is over."""
         with anyio.move_on_after(within):
-            while any(each.waiting for each in (self._sent, self._verdicts, self._back)):  # noqa: ASYNC110
+            while any(
+                each.waiting for each in (self._sent, self._uploads, self._verdicts, self._back)
+            ):  # noqa: ASYNC110
                 await anyio.sleep(0.01)
 
     async def begin(self, load: DialogLoad) -> bool:
@@ -66,7 +73,8 @@ class Recorder:
 
     async def verdict(self, verdict: Verdict) -> bool:
         """Write what becomes of a file; False when it was no longer ours."""
-        return await self._verdicts.put(verdict)
+        lane = self._verdicts if verdict.upload is None else self._uploads
+        return await lane.put(verdict)
 
     async def hand_back(self, file: ClaimedFile) -> None:
         """Give a file back unworked."""

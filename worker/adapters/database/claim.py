@@ -14,7 +14,18 @@ from functools import cache
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, Select, Update, and_, bindparam, case, literal_column, select, update
+from sqlalchemy import (
+    Row,
+    Select,
+    Update,
+    and_,
+    bindparam,
+    case,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from worker.adapters.database import gates
 from worker.adapters.database.engine import Kind
@@ -36,6 +47,7 @@ from worker.core.model import (
     UploadId,
     UploadState,
 )
+from worker.core.rules import CLAIM_AHEAD
 from worker.errors import Channel
 
 ALONE_AFTER = 2
@@ -53,6 +65,7 @@ _POISON = ErrorNote("poison", f"its worker died {POISON_AFTER} times while it he
 _NEEDED = (
     "id batch_id source name state lease_token deaths attempts_used failures polls size"
     " category chatflow_file_id service_status parsed created_at submitted_at asked_at deadline_at"
+    " next_at"
 )
 _COLUMNS = [column for column in files.c if column.name in set(_NEEDED.split())]
 
@@ -75,12 +88,15 @@ def _locking(statement: Select[Any], index: str) -> Select[Any]:
 
 
 _DUE = files.c.next_at <= bindparam("now")
+# A lease is never cut short: what somebody holds is due when it has ended, and not before.
+_DUE_SOON = and_(files.c.next_at <= bindparam("soon"), or_(files.c.lease_token.is_(None), _DUE))
 _CANDIDATES = {
     Lane.SUBMIT: _locking(
         select(*_COLUMNS).where(_in_lane(READY)).order_by(files.c.turn), "ix_files_ready"
     ),
     Lane.POLL: _locking(
-        select(*_COLUMNS).where(_in_lane(POLL), _DUE).order_by(files.c.next_at), "ix_files_due"
+        select(*_COLUMNS).where(_in_lane(POLL), _DUE_SOON).order_by(files.c.next_at),
+        "ix_files_due",
     ),
 }
 _COMING_DUE = _locking(
@@ -188,7 +204,7 @@ def _chosen(tx: Transaction, crew: Crew, lane: Lane, limit: int) -> list[Row[Any
     if lane is Lane.SUBMIT:
         _promote_due(tx, crew)
     while True:
-        values = {"crew": crew, "limit": limit, "now": tx.now}
+        values = {"crew": crew, "limit": limit, "now": tx.now, "soon": tx.after(CLAIM_AHEAD)}
         rows = list(tx.run(_CANDIDATES[lane], values).all())
         poisoned = [row for row in rows if _deaths(row) >= POISON_AFTER]
         if not poisoned:
@@ -251,6 +267,9 @@ def _claimed_file(
     options: BatchOptions,
     ledger: Sequence[Row[Any]] | None,
 ) -> ClaimedFile:
+    polled = lane is Lane.POLL
+    at = max(tx.now, row.next_at) if polled else tx.now  # when it will be asked for
+    since = row.submitted_at if polled else row.created_at
     return ClaimedFile(
         id=FileId(row.id),
         batch_id=BatchId(row.batch_id),
@@ -262,10 +281,11 @@ def _claimed_file(
         upload_attempts=row.attempts_used,
         failures=row.failures,
         polls=row.polls,
-        age=tx.since(row.submitted_at if lane is Lane.POLL else row.created_at),
+        age=max(0.0, (at - since).total_seconds()) if since else 0.0,
         asked_age=_asked_age(row),
-        expired=row.deadline_at is not None and row.deadline_at <= tx.now,
-        deadline_in=(row.deadline_at - tx.now).total_seconds() if row.deadline_at else None,
+        due_in=(at - tx.now).total_seconds(),
+        expired=row.deadline_at is not None and row.deadline_at <= at,
+        deadline_in=(row.deadline_at - at).total_seconds() if row.deadline_at else None,
         parsed=row.parsed,
         deaths=_deaths(row),
         size=row.size,
