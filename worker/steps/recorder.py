@@ -46,21 +46,18 @@ class Recorder:
             self._hand_back, lambda held: held[0], gather=gather
         )
 
+        self._lanes = (self._loads, self._sent, self._uploads, self._verdicts, self._back)
+
     async def run(self) -> None:
         """Write until cancelled."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._loads.run)
-            tasks.start_soon(self._sent.run)
-            tasks.start_soon(self._uploads.run)
-            tasks.start_soon(self._verdicts.run)
-            tasks.start_soon(self._back.run)
+            for lane in self._lanes:
+                tasks.start_soon(lane.run)
 
     async def flush(self, within: float = 5.0) -> None:
         """Wait until what was put so far is written, or the time is over."""
         with anyio.move_on_after(within):
-            while any(
-                each.waiting for each in (self._sent, self._uploads, self._verdicts, self._back)
-            ):  # noqa: ASYNC110
+            while any(lane.waiting for lane in self._lanes):  # noqa: ASYNC110 - once, at the end
                 await anyio.sleep(0.01)
 
     async def begin(self, load: DialogLoad) -> bool:
