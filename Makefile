@@ -62,11 +62,11 @@ crash: test-venv ## Run the tests that kill processes and servers of their own
 	$(BIN)/python -m pytest tests/crash $(ARGS)
 
 .PHONY: bench
-bench: test-venv ## Measure throughput, lag and memory
+bench: test-venv ## Measure CPU, lag and memory beside other ways to do it (12 minutes)
 	$(BIN)/python -m tests.bench $(ARGS)
 
 .PHONY: bench-plots
-bench-plots: test-venv ## Draw what `make bench` measured
+bench-plots: test-venv ## Draw what schedules of status calls cost
 	$(BIN)/python -m tests.bench.plots $(ARGS)
 
 # --- checking ------------------------------------------------------------------------------------

@@ -53,6 +53,7 @@ SELECT gen_random_uuid(), :batch, n, :crew, '/data/calls/recording-' || n || '.w
     now() + interval '10 hours', 3600
 FROM generate_series(CAST(:first AS int), CAST(:last AS int)) AS n
 """
+TURNS = "UPDATE batches SET next_turn = :last + 1, sealed_at = now() WHERE id = :batch"
 FINISHED = """
 INSERT INTO results (file_id, parse_content, parse_segments, sanitized, content_size, recorded_at)
 SELECT id, :content, :content, false, 2 * length(:content), now() FROM files WHERE batch_id = :batch
@@ -100,6 +101,15 @@ def measured_queue(store: SqlStore) -> dict[str, Any]:
             claim = _claim(store, Lane.SUBMIT)
         with timings["hand_back"].one():
             store.hand_back([(file.id, file.token) for file in claim.files])
+    for name, look in (
+        ("sweep_due", lambda: store.due(1.0)),
+        ("sweep_unfinished", store.unfinished),
+        ("overview", store.overview),
+    ):
+        timings[name] = Timing()
+        for _ in range(5):
+            with timings[name].one():
+                look()
     return {name: timing.plain() for name, timing in timings.items()}
 
 
@@ -238,6 +248,7 @@ def filled(engine: Engine, batch: BatchId, first: int, last: int) -> None:
     values = {"batch": batch, "crew": CREW, "first": first, "last": last}
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text(FILL), values)
+        connection.execute(text(TURNS), {"batch": batch, "last": values["last"]})
         connection.execute(text("VACUUM ANALYZE files"))
 
 
@@ -253,6 +264,7 @@ def small_batch(store: SqlStore, engine: Engine, files: int) -> BatchId:
     values = {"batch": batch, "crew": "shelf", "first": 0, "last": files - 1}
     with engine.begin() as connection:
         connection.execute(text(FILL), values)
+        connection.execute(text(TURNS), {"batch": batch, "last": values["last"]})
         connection.execute(text(FINISHED), {"batch": batch, "content": CONTENT})
     return batch
 
