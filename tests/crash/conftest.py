@@ -25,12 +25,12 @@ from worker.client import submit_batch
 from worker.simulator import running
 
 LAUNCHER = str(ROOT / "tests" / "crash" / "launcher.py")
-LEASE = 3.0
+LEASE = 2.0
 CONSTANTS = {
     "worker.core.rules.LEASE": LEASE,
-    "worker.core.rules.RENEW_EVERY": 0.7,
+    "worker.core.rules.RENEW_EVERY": 0.5,
     "worker.core.rules.SETTLE_DELAY": 1.0,
-    "worker.steps.submit.SHARE_TTL": 3.0,  # a dead worker's share of the uploads
+    "worker.steps.submit.SHARE_TTL": 2.0,  # a dead worker's share of the uploads
 }
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "1"))
 

@@ -12,11 +12,10 @@ import pytest
 from kombu import Connection
 from redis import Redis
 
-from tests.distributed.fleet import QUICK, Fleet
+from tests.distributed.fleet import PAIRS, QUICK, Fleet
 from worker.adapters.database import open_store
 from worker.simulator import running
 
-PAIRS = ["postgresql-redis", "mariadb-rabbitmq"]
 QUEUES = ("celery", "ingest.submit", "ingest.poll", "ingest.notify")
 MARK = "chatflow-ingest-tests"
 

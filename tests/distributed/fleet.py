@@ -26,6 +26,7 @@ from worker.simulator import RunningSimulator
 ROOT = Path(__file__).resolve().parents[2]
 KEY, TOKEN, USER = "demo-key", "demo-token", "demo"
 PATIENCE = 60.0
+PAIRS = ("postgresql-redis", "mariadb-rabbitmq")
 
 ANYTHING = [
     {
@@ -206,13 +207,14 @@ class Fleet:
         self.exits.callback(app.close)
         return app
 
-    def status(self, batch: UUID | str) -> dict[str, Any] | None:
-        """What `status BATCH --json` says, None while there is no such batch."""
+    def told(self, batch: UUID | str) -> dict[str, Any]:
+        """What `status BATCH --json` says."""
         asked = self.cli("status", str(batch), "--json")
-        return json.loads(asked.stdout) if asked.returncode == 0 else None
+        assert asked.returncode == 0, asked.stderr
+        return dict(json.loads(asked.stdout))
 
     def counts(self, batch: UUID | str) -> dict[str, int]:
-        """Files by state, straight from the store: a process per look would be dear."""
+        """Files by state, straight from the store: a process for each look would be dear."""
         with suppress(IngestError):
             return dict(self.store.status(_id(batch)).counts)
         return {}

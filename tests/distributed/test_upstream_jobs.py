@@ -44,7 +44,8 @@ def test_a_bare_celery_client_hands_in_by_name_and_knows_the_batch(fleet):
     assert {each["inputs"] for each in fields} == {'{"reason": "nightly"}'}
 
 
-def test_the_same_external_key_is_one_batch_and_brings_only_new_files(fleet):
+def test_the_same_external_key_is_one_batch_and_brings_only_new_files(one_fleet):
+    fleet = one_fleet
     paths = fleet.put("file-{}.wav", 6)
     fleet.worker()
     for part in (paths[:4], paths[2:]):
@@ -70,7 +71,8 @@ def test_concurrent_calls_with_one_external_key_make_one_batch(fleet):
     assert fleet.simulator.summary()["doubles"] == 0
 
 
-def test_a_batch_of_many_messages_finishes_after_the_last_of_them(fleet, monkeypatch):
+def test_a_batch_of_many_messages_finishes_after_the_last_of_them(one_fleet, monkeypatch):
+    fleet = one_fleet
     monkeypatch.setattr(client, "FILES_PER_MESSAGE", 7)
     paths = fleet.put("file-{}.wav", 30)
     app = fleet.client()
@@ -87,7 +89,7 @@ def test_a_batch_of_many_messages_finishes_after_the_last_of_them(fleet, monkeyp
     fleet.worker()
     batch = submit_batch(app, paths)
     fleet.await_counts(batch, {"succeeded": 23})
-    assert fleet.status(batch)["state"] == "running"
+    assert fleet.store.status(batch).finished_at is None
     task, options = held.pop()
     real(task, **options)
     fleet.await_counts(batch, {"succeeded": 30})
@@ -109,7 +111,7 @@ def test_the_end_of_a_batch_is_told_by_a_task_in_the_queue_it_named(fleet):
         queue.close()
         queue.queue.delete()
     assert payload["type"] == "batch.finished"
-    assert payload["data"] == fleet.status(batch)
+    assert payload["data"] == fleet.told(batch)
     assert payload["data"]["counts"] == {"succeeded": 3}
 
 
@@ -145,10 +147,11 @@ def test_the_end_of_a_batch_is_told_by_a_signed_webhook(one_fleet, receiver):
     headers, body = got.get(timeout=30)
     payload = Webhook(SECRET).verify(body, {name.lower(): text for name, text in headers.items()})
     assert payload == json.loads(body)
-    assert (payload["type"], payload["data"]) == ("batch.finished", fleet.status(batch))
+    assert (payload["type"], payload["data"]) == ("batch.finished", fleet.told(batch))
 
 
-def test_submit_status_results_retry_and_cancel_at_the_command_line(fleet):
+def test_submit_status_results_retry_and_cancel_at_the_command_line(one_fleet):
+    fleet = one_fleet
     broken = {"file_name": "broken-*", "path": [1, 6], "error_msg": "no audio track"}
     fleet.simulator.set_scenario(QUICK | {"rules": [broken]})
     paths = [*fleet.put("good-{}.wav", 4), *fleet.put("broken-{}.wav", 2)]
@@ -156,7 +159,7 @@ def test_submit_status_results_retry_and_cancel_at_the_command_line(fleet):
     assert done.returncode == 0, done.stderr
     batch = done.stdout.strip()
     assert UUID(batch) == batch_id_for("default", "by hand")
-    assert fleet.status(batch)["counts"] == {"queued": 6}
+    assert fleet.counts(batch) == {"queued": 6}
     fleet.worker()
     fleet.await_counts(batch, {"succeeded": 4, "failed": 2})
     fleet.await_finish(batch)
@@ -170,5 +173,5 @@ def test_submit_status_results_retry_and_cancel_at_the_command_line(fleet):
     second = fleet.cli("submit", *fleet.put("late-{}.wav", 3)).stdout.strip()
     fleet.await_counts(second, {"polling": 3})
     assert fleet.cli("cancel", second).returncode == 0
-    assert fleet.status(second)["counts"] == {"cancelled": 3}
-    assert fleet.status(second)["state"] == "cancelled"
+    told = fleet.told(second)
+    assert (told["state"], told["counts"]) == ("cancelled", {"cancelled": 3})

@@ -9,23 +9,26 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, make_url, select, update
 
 from tests.crash.servers import free_port
 from tests.crash.servers import redis as private_redis
 from tests.distributed.audit import audit
-from tests.distributed.fleet import QUICK, wait_for
+from tests.distributed.fleet import PAIRS, QUICK, wait_for
 from worker.adapters.database.engine import parse, single
 from worker.adapters.database.tables import schedule_runs
 from worker.client import submit_batch
 
-SLOW = QUICK | {"faults": [{"on": "upload", "do": "slow", "seconds": 0.3}]}
+SLOW = QUICK | {"faults": [{"on": "upload", "do": "slow", "seconds": 0.2}]}
 
 
-@pytest.mark.parametrize("pool", ["threads", "prefork"])
-def test_a_worker_told_to_stop_drains_and_another_goes_on(fleet, pool):
+@pytest.mark.parametrize(
+    ("pair", "pool"), [(PAIRS[0], "threads"), (PAIRS[0], "prefork"), (PAIRS[1], "threads")]
+)
+def test_a_worker_told_to_stop_drains_and_another_goes_on(make_fleet, pair, pool):
+    fleet = make_fleet(pair)
     fleet.simulator.set_scenario(SLOW)
-    paths = fleet.put("file-{}.wav", 200)
+    paths = fleet.put("file-{}.wav", 120)
     first = fleet.worker("--pool", pool, "-c", "4")
     batch = submit_batch(fleet.client(), paths)
     wait_for(lambda: fleet.simulator.summary()["uploads_taken"] >= 10, "uploads")
@@ -37,7 +40,7 @@ def test_a_worker_told_to_stop_drains_and_another_goes_on(fleet, pool):
     assert "submitting" not in left, "files were left in hand"
     fleet.simulator.set_scenario(QUICK)
     fleet.worker("--pool", pool, "-c", "4")
-    fleet.await_counts(batch, {"succeeded": 200})
+    fleet.await_counts(batch, {"succeeded": 120})
     found = audit(fleet, batch, paths)
     assert not found.faults
     assert (found.doubles, found.unknown) == (0, 0)
@@ -58,12 +61,13 @@ def test_a_second_signal_ends_a_worker_at_once(one_fleet):
     assert worker.end(signal.SIGTERM, within=5) == 128 + signal.SIGTERM
 
 
-def test_a_worker_answers_celerys_own_questions(fleet):
-    worker = fleet.worker()
-    node = f"{worker.name}@test"
-    ping = fleet.run("-m", "celery", "-A", "worker", "inspect", "ping", "--json", "-t", "5")
+def test_a_worker_answers_celerys_own_questions(one_fleet):
+    fleet = one_fleet
+    node = f"{fleet.worker().name}@test"
+    ask = ("-m", "celery", "-A", "worker", "inspect", "--json", "-t", "10", "-d", node)
+    ping = fleet.run(*ask, "ping")
     assert json.loads(ping.stdout) == {node: {"ok": "pong"}}, ping.stderr
-    known = fleet.run("-m", "celery", "-A", "worker", "inspect", "registered", "--json", "-t", "5")
+    known = fleet.run(*ask, "registered")
     tasks = {"ingest_batch", "submit", "poll", "notify", "tick", "tick_schedules"}
     assert {f"worker.{name}" for name in tasks} <= set(json.loads(known.stdout)[node])
 
@@ -99,7 +103,8 @@ def test_the_in_process_broker_is_refused(one_fleet, command):
 
 
 def test_a_database_without_tables_is_refused(one_fleet, databases):
-    empty = databases(one_fleet.database_url)
+    server = make_url(one_fleet.database_url).set(database="postgres")
+    empty = databases(server.render_as_string(hide_password=False))
     started = one_fleet.run("-m", "celery", "-A", "worker", "worker", INGEST_DATABASE_URL=empty)
     assert started.returncode == 2, started.stderr
     assert "chatflow-ingest db upgrade" in started.stderr
@@ -126,7 +131,8 @@ for _ in range(3):
 """
 
 
-def test_a_due_schedule_fires_once_however_many_ticks_race(fleet):
+def test_a_due_schedule_fires_once_however_many_ticks_race(one_fleet):
+    fleet = one_fleet
     fleet.put("call-{}.wav", 5)
     text = f"""
     [[schedule]]
