@@ -189,7 +189,7 @@ class Runtime:
         while not self._stop:
             await self._stop.sleep(SHARE_EVERY)
             for connections in list(self._connections.values()):
-                await connections.service.learning.share()
+                await connections.service.learning.share(everything=bool(self._stop))
 
     async def _deliver(self) -> None:
         secret = self.settings.webhook_secret

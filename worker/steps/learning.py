@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from math import inf
+from operator import itemgetter
+
+import anyio
 from anyio import to_thread
 
 from worker.core.model import ClaimedFile, FileKind, Observation
@@ -13,9 +18,20 @@ from worker.ports import Experience
 SHARE_EVERY = 2.0
 """Seconds between two exchanges with the database: experience is worth little within seconds."""
 
+HELD_FOR = 2.0
+"""How many times the slowest file's time what was seen is held back."""
+
+MOST_HELD = 5000
+"""Files held back at most; a sketch remembers far fewer."""
+
 
 class Learning:
     """One process's copy of a profile's experience.
+
+    Of files that came together the quick ones are seen first and the slow ones last. Told in that
+    order, a batch would look like a service that gets ever slower, so what was seen is
+    held back until files of its time that are slower would have been seen too, and told in the
+    order of the uploads.
 
     Losing what was not shared yet costs a few status calls, so nothing waits for it.
     """
@@ -25,33 +41,52 @@ class Learning:
         self._profile = profile
         self._price = price
         self._sketches: dict[FileKind, Sketch] = {}
-        self._seen: list[Observation] = []
+        self._seen: list[tuple[float, Observation]] = []  # with the moment of the upload
 
-    def first_wait(self, file: ClaimedFile, category: str) -> float:
-        """Seconds until a file whose upload was accepted just now should be asked for."""
-        schedule = schedule_for(self._sketches.get(_kind(file, category)), self._price)
+    def first_wait(self, file: ClaimedFile, category: str, size: int) -> float:
+        """Seconds until a file whose upload was accepted just now should be asked for.
+
+        Its row does not hold yet what the upload found out: category, and size in bytes.
+        """
+        sketch = self._sketches.get(_kind(file, category, size))
+        schedule = schedule_for(sketch, self._price)
         return schedule.wait(0.0, 0, scout_share(file.id))
 
     def next_wait(self, file: ClaimedFile) -> float:
         """Seconds until a file that was asked for just now should be asked for again."""
-        sketch = self._sketches.get(_kind(file, file.category or ""))
+        sketch = self._sketches.get(_kind(file, file.category or "", file.size))
         return schedule_for(sketch, self._price).wait(file.age, file.polls + 1)
 
     def ready(self, file: ClaimedFile) -> None:
         """The file was found ready by the status call that was made just now."""
-        kind = _kind(file, file.category or "")
-        self._seen.append(Observation(kind, file.age, min(file.asked_age, file.age)))
+        kind = _kind(file, file.category or "", file.size)
+        if len(self._seen) < MOST_HELD:
+            seen = Observation(kind, file.age, min(file.asked_age, file.age))
+            self._seen.append((anyio.current_time() - file.age, seen))
 
-    async def share(self) -> None:
-        """Exchange experience with the database; while that is away, another time will do."""
-        seen, self._seen = self._seen, []
+    async def share(self, *, everything: bool = False) -> None:
+        """Exchange experience with the database; while that is away, another time will do.
+
+        Args:
+            everything: hold nothing back, for there will be no next time.
+        """
+        ripe = self._take_ripe(inf if everything else anyio.current_time())
         try:
-            if seen:
-                await to_thread.run_sync(self._store.learn, self._profile, seen)
+            if ripe:
+                told = [seen for _, seen in ripe]
+                await to_thread.run_sync(self._store.learn, self._profile, told)
             self._sketches = await to_thread.run_sync(self._store.sketches, self._profile)
         except StoreUnavailable:
-            self._seen = seen + self._seen
+            self._seen = ripe + self._seen
+
+    def _take_ripe(self, now: float) -> list[tuple[float, Observation]]:
+        """What was seen of files so old that nothing of their age is still to be expected."""
+        slowest = max((seen.seconds for _, seen in self._seen), default=0.0)
+        self._seen.sort(key=itemgetter(0))
+        ripe = bisect_right(self._seen, now - HELD_FOR * slowest, key=itemgetter(0))
+        taken, self._seen = self._seen[:ripe], self._seen[ripe:]
+        return taken
 
 
-def _kind(file: ClaimedFile, category: str) -> FileKind:
-    return FileKind(category, format_of(file.name), size_class(file.size))
+def _kind(file: ClaimedFile, category: str, size: int | None) -> FileKind:
+    return FileKind(category, format_of(file.name), size_class(size))

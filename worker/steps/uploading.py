@@ -90,7 +90,7 @@ class Uploading:
             reply,
             service.rules,
             submission.Sent(category, content.size, content.sha256),
-            service.learning.first_wait(file, category),
+            service.learning.first_wait(file, category, content.size),
         )
 
     async def _learn(self, error: IngestError, *, probing: bool) -> None:
