@@ -103,6 +103,42 @@ def test_a_broken_mariadb_connection_is_replaced(mariadb_url: str, open_stores_o
     assert store.now() > 0
 
 
+KILL_OTHERS = {
+    "postgresql": "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    "mysql": "KILL {}",
+}
+
+
+def kill_connections_of(store: SqlStore, url: str, open_stores_on) -> None:
+    """Break the store's pooled connections from another one, as a restarted server does."""
+    own = {"postgresql": "0", "mysql": "CONNECTION_ID()"}[url.partition("+")[0]]
+    number = store._database.read(lambda tx: tx.run(text(f"SELECT {own}")).scalar_one())
+    kill = KILL_OTHERS[url.partition("+")[0]].format(number)
+    open_stores_on(url)._database.write(lambda tx: tx.run(text(kill)) and None)
+
+
+@pytest.mark.parametrize("server", ["postgres_url", "mariadb_url"])
+def test_a_connection_that_died_idle_is_replaced_unnoticed(
+    server: str, request, open_stores_on, monkeypatch
+):
+    monkeypatch.setattr("worker.adapters.database.engine.PING_AFTER", 0.0)
+    url = request.getfixturevalue(server)
+    store = open_stores_on(url)
+    kill_connections_of(store, url, open_stores_on)
+    assert store.now() > 0
+
+
+@pytest.mark.parametrize("server", ["postgres_url", "mariadb_url"])
+def test_a_connection_that_died_just_now_is_told_once(server: str, request, open_stores_on):
+    url = request.getfixturevalue(server)
+    store = open_stores_on(url)
+    kill_connections_of(store, url, open_stores_on)
+    with pytest.raises(StoreUnavailable):
+        store.now()
+    assert store.now() > 0
+
+
 @pytest.fixture
 def open_stores_on() -> Iterator:
     from worker.adapters.database import open_store
