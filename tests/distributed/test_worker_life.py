@@ -56,9 +56,13 @@ def test_a_second_signal_ends_a_worker_at_once(one_fleet):
     worker.send(signal.SIGTERM)
     worker.await_word("worker_draining")
     assert worker.alive
-    # The handler of the second signal is set after that word.
-    time.sleep(0.5)
-    assert worker.end(signal.SIGTERM, within=5) == 128 + signal.SIGTERM
+
+    def ended() -> bool:
+        worker.send(signal.SIGTERM)
+        return not worker.alive
+
+    wait_for(ended, "the worker to end", within=5)
+    assert worker.popen.returncode == 128 + signal.SIGTERM
 
 
 def test_a_worker_answers_celerys_own_questions(one_fleet):
