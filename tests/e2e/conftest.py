@@ -1,6 +1,7 @@
 """The shell that every test here types into, and the service that it speaks to."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
@@ -9,13 +10,22 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.shells import KEY, ROOT, TOKEN, USER, Shell
+from worker.adapters.database import migrate
 from worker.simulator import RunningSimulator
 
 OURS = ("CHATFLOW_", "INGEST_", "COVERAGE_")
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with its tables, to be copied: making them anew takes most of a second."""
+    path = tmp_path_factory.mktemp("database") / "ingest.db"
+    migrate.upgrade(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-def new_shell(tmp_path: Path) -> Iterator[Callable[[], Shell]]:
+def new_shell(tmp_path: Path, empty_database: Path) -> Iterator[Callable[[], Shell]]:
     """Makes shells, each with a folder, a configuration and a database of its own."""
     numbers = count()
     with ExitStack() as exits:
@@ -23,6 +33,7 @@ def new_shell(tmp_path: Path) -> Iterator[Callable[[], Shell]]:
         def make() -> Shell:
             folder = tmp_path / str(next(numbers))
             (folder / "in").mkdir(parents=True)
+            shutil.copy(empty_database, folder / "ingest.db")
             return Shell(folder, environment(folder), exits.enter_context(ExitStack()))
 
         yield make
