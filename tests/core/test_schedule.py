@@ -252,7 +252,7 @@ def _model(cron: str, zone: str, start: float, minutes: int) -> list[float]:
     return fired
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=12)
 @given(CRONS, moments())
 def test_due_times_are_those_of_the_clock(cron: str, moment: tuple[str, float]) -> None:
     zone, start = moment
