@@ -63,7 +63,6 @@ _WARNINGS: frozenset[str] = frozenset(
         "profile_frozen",
         "profile_paused",
         "schedule_failed",
-        "service_unreachable",
         "step_failed",
         "store_unavailable",
         "take_away_failed",

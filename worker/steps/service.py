@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from worker.core.model import Category, Crew, Verdict, is_run
+from worker.core.model import Category, Crew, UploadState, Verdict, is_run
 from worker.core.pacing import freeze_for
 from worker.core.rules import Rules
 from worker.errors import Channel, CredentialsRefused, IngestError, ServiceBusy
@@ -177,7 +177,11 @@ class Service:
         self.telemetry.event("profile_thawed", profile=self.profile, channel=channel)
 
     async def record(self, verdict: Verdict) -> None:
-        """Have a verdict written, and count what ended."""
+        """Have a verdict written, count what ended, and report what nobody could foresee."""
+        if verdict.note == "unknown_status":
+            self.telemetry.event("unknown_status", file=str(verdict.file), status=verdict.status)
+        if verdict.upload is not None and verdict.upload.state is UploadState.UNKNOWN:
+            self.telemetry.event("upload_unknown", file=str(verdict.file), state=verdict.state)
         if await self.recorder.verdict(verdict) and verdict.state.is_terminal:
             self.telemetry.count(
                 "chatflow_ingest_files_ended_total", profile=self.profile, state=verdict.state

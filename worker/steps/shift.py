@@ -121,7 +121,6 @@ class Shift:
         self._stop = stop
         self._pace = pace
         self._held = held
-        self.claimed = 0
 
     async def run(self) -> float | None:
         """Work until the shift is over.
@@ -150,7 +149,6 @@ class Shift:
                 await self._stop.sleep(1.0)
                 continue
             if claim.files:
-                self.claimed += len(claim.files)
                 self._hand.take(claim)
                 workers.start_soon(self._work, claim)
                 if len(claim.files) < room:
