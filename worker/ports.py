@@ -7,7 +7,7 @@ worker's clock.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol
 
@@ -297,11 +297,12 @@ class Queue(Protocol):
         """
         ...
 
-    def mark_sent(self, profile: str, uploads: Sequence[UploadId]) -> set[UploadId]:
+    def mark_sent(self, profile: str, uploads: Mapping[UploadId, FileId]) -> set[UploadId]:
         """Turn intents into `sent`: the last write before an upload's first byte.
 
-        Returns those that may be sent: none while uploads of the profile are frozen or paused
-        (a probe's own upload excepted), and none whose file is no longer held.
+        Each comes with its file. Returns those that may be sent: none while uploads of the
+        profile are frozen or paused (a probe's own upload excepted), and none whose file is no
+        longer held.
         """
         ...
 

@@ -18,6 +18,7 @@ from worker.core.model import (
     DialogId,
     DialogLoad,
     DialogSession,
+    FileId,
     Intent,
     NewBatch,
     UploadId,
@@ -39,6 +40,7 @@ class Bench:
 
     store: SqlStore
     uploads: dict[UUID, UploadId] = field(default_factory=dict)
+    owners: dict[UploadId, FileId] = field(default_factory=dict)
 
     def batch(
         self,
@@ -72,14 +74,20 @@ class Bench:
         intents = []
         for file in files:
             self.uploads[file.id] = UploadId(uuid4())
+            self.owners[self.uploads[file.id]] = file.id
             intents.append(Intent(self.uploads[file.id], file.id, file.token, "Audio", 7))
         session = DialogSession(DialogId(uuid4()), "1017340986451495206", NODE)
         kept = self.store.begin_uploads([DialogLoad(PROFILE, session, tuple(intents))])
         return sorted(kept)
 
+    def mark_sent(self, uploads: Iterable[UploadId]) -> set[UploadId]:
+        """Turn intents into `sent`; which of them may go on."""
+        owners = {upload: self.owners.get(upload, FileId(uuid4())) for upload in uploads}
+        return self.store.mark_sent(PROFILE, owners)
+
     def send(self, files: Iterable[ClaimedFile]) -> None:
         kept = self.begin(files)
-        assert self.store.mark_sent(PROFILE, kept) == set(kept)
+        assert self.mark_sent(kept) == set(kept)
 
     def accepted(self, file: ClaimedFile, **more: Any) -> Verdict:
         """What is recorded after the service took a file."""

@@ -66,21 +66,21 @@ def test_only_the_probes_upload_passes_a_thawing_gate(bench: Bench):
     early = bench.claim(limit=1).files
     early_upload = bench.begin(early)
     bench.store.freeze(PROFILE, ["upload"], 100, "429")
-    assert bench.store.mark_sent(PROFILE, early_upload) == set()
+    assert bench.mark_sent(early_upload) == set()
     bench.outlive("service_state", "frozen_until")
     probe_upload = bench.begin(bench.claim().files)
-    assert bench.store.mark_sent(PROFILE, early_upload + probe_upload) == set(probe_upload)
+    assert bench.mark_sent(early_upload + probe_upload) == set(probe_upload)
     bench.store.thaw(PROFILE, "upload")
-    assert bench.store.mark_sent(PROFILE, early_upload) == set(early_upload)
+    assert bench.mark_sent(early_upload) == set(early_upload)
 
 
 def test_nothing_is_sent_while_the_profile_is_paused(bench: Bench):
     bench.batch(1)
     uploads = bench.begin(bench.claim().files)
     bench.store.pause(PROFILE, "401")
-    assert bench.store.mark_sent(PROFILE, uploads) == set()
+    assert bench.mark_sent(uploads) == set()
     bench.store.resume(PROFILE)
-    assert bench.store.mark_sent(PROFILE, uploads) == set(uploads)
+    assert bench.mark_sent(uploads) == set(uploads)
 
 
 def test_strikes_count_freezes_in_a_row(bench: Bench):

@@ -1,6 +1,6 @@
 """A reply that comes after its worker's lease was lost, whatever others have begun meanwhile."""
 
-from tests.contract.bench import PROFILE, Bench
+from tests.contract.bench import Bench
 from worker.core.lifecycle import FileState, Lane
 from worker.core.model import ErrorNote, UploadResult, UploadState, Verdict
 
@@ -27,7 +27,7 @@ def test_an_upload_that_is_only_meant_gives_way_to_an_acceptance(bench: Bench):
     late, new = sent_by_a_worker_that_lost_its_lease(bench)
     meant = bench.begin([new])
     assert bench.store.record([late]) == {new.id}
-    assert bench.store.mark_sent(PROFILE, meant) == set()
+    assert bench.mark_sent(meant) == set()
     assert bench.store.record([refused(bench, new)]) == set()
     (polled,) = bench.claim(Lane.POLL).files
     assert polled.chatflow_file_id == late.chatflow_file_id

@@ -227,12 +227,12 @@ def test_only_who_holds_the_file_may_begin_and_send(bench: Bench):
     intents = [bench.uploads[file.id] for file in old.files]
     bench.expire_leases()
     (new,) = bench.claim(limit=1).files
-    assert bench.store.mark_sent(PROFILE, intents) == {bench.uploads[old.files[1].id]}
+    assert bench.mark_sent(intents) == {bench.uploads[old.files[1].id]}
     assert bench.begin([old.files[0]]) == []
     assert bench.begin([new]) == [bench.uploads[new.id]]
     assert bench.count("uploads") == 3
-    assert bench.store.mark_sent(PROFILE, [UploadId(uuid4())]) == set()
-    assert bench.store.mark_sent(PROFILE, []) == set()
+    assert bench.mark_sent([UploadId(uuid4())]) == set()
+    assert bench.mark_sent([]) == set()
     assert bench.store.begin_uploads([]) == set()
 
 
@@ -241,14 +241,14 @@ def test_a_call_that_is_repeated_after_a_lost_answer_begins_and_marks_once(bench
     files = bench.claim().files
     bench.send(files)
     upload = bench.uploads[files[0].id]
-    assert bench.store.mark_sent(PROFILE, [upload]) == {upload}
+    assert bench.mark_sent([upload]) == {upload}
     assert bench.count("uploads", "state = 'sent'") == 1
 
 
 def test_an_upload_that_ended_may_not_be_sent(bench: Bench):
     bench.batch(1)
     (file,) = bench.submit()
-    assert bench.store.mark_sent(PROFILE, [bench.uploads[file.id]]) == set()
+    assert bench.mark_sent([bench.uploads[file.id]]) == set()
 
 
 def test_the_claimer_sees_how_the_newest_upload_stands(bench: Bench):

@@ -212,7 +212,7 @@ class Worker:
     def submit(self) -> None:
         files = self.bench.claim(Lane.SUBMIT, 5).files
         kept = set(self.bench.begin(files))
-        sent = self.bench.store.mark_sent(PROFILE, sorted(kept))
+        sent = self.bench.mark_sent(sorted(kept))
         self.hand += [file for file in files if self.bench.uploads[file.id] in sent]
 
     def poll(self) -> None:

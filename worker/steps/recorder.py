@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import anyio
 
@@ -19,6 +20,14 @@ from worker.ports import Store
 from worker.steps.grouping import GroupCommit
 
 
+class _Sent(NamedTuple):
+    """An upload that is about to be sent."""
+
+    profile: str
+    file: FileId
+    upload: UploadId
+
+
 class Recorder:
     """Groups uploads begun, uploads sent and verdicts into few transactions.
 
@@ -31,8 +40,8 @@ class Recorder:
         self._loads: GroupCommit[DialogLoad, DialogId] = GroupCommit(
             self._begin, lambda load: load.session.id, gather=0.005, limit=20
         )
-        self._sent: GroupCommit[tuple[str, UploadId], UploadId] = GroupCommit(
-            self._mark_sent, lambda sent: sent[1], gather=0.005
+        self._sent: GroupCommit[_Sent, UploadId] = GroupCommit(
+            self._mark_sent, lambda sent: sent.upload, gather=0.005
         )
         # What an upload came to is written at once: a crash before that makes it unknown.
         self._uploads: GroupCommit[Verdict, FileId] = GroupCommit(
@@ -64,9 +73,9 @@ class Recorder:
         """Write a dialog session and its uploads as intents; False when no file is held."""
         return await self._loads.put(load)
 
-    async def sent(self, profile: str, upload: UploadId) -> bool:
+    async def sent(self, profile: str, file: FileId, upload: UploadId) -> bool:
         """Write that an upload is about to be sent; False when it must not be."""
-        return await self._sent.put((profile, upload))
+        return await self._sent.put(_Sent(profile, file, upload))
 
     async def verdict(self, verdict: Verdict) -> bool:
         """Write what becomes of a file; False when it was no longer ours."""
@@ -87,9 +96,9 @@ class Recorder:
             load.session.id for load in loads if any(intent.id in held for intent in load.intents)
         }
 
-    def _mark_sent(self, uploads: Sequence[tuple[str, UploadId]]) -> set[UploadId]:
+    def _mark_sent(self, uploads: Sequence[_Sent]) -> set[UploadId]:
         allowed: set[UploadId] = set()
-        for profile in {profile for profile, _ in uploads}:
-            ids = [upload for owner, upload in uploads if owner == profile]
-            allowed |= self._store.mark_sent(profile, ids)
+        for profile in {sent.profile for sent in uploads}:
+            theirs = {sent.upload: sent.file for sent in uploads if sent.profile == profile}
+            allowed |= self._store.mark_sent(profile, theirs)
         return allowed

@@ -46,7 +46,7 @@ class Uploading:
                 await service.upload_calls.spend()
                 if service.gate.left("upload"):
                     return None
-                if not await service.recorder.sent(service.profile, upload):
+                if not await service.recorder.sent(service.profile, file.id, upload):
                     return None
                 sent = True
                 verdict = await self._send(file, upload, category, form, content)

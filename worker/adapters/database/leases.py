@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Row, Select, Update, bindparam, case, select, update
 
 from worker.adapters.database.engine import Kind
-from worker.adapters.database.rows import among, event, ledger_of, lock_files
+from worker.adapters.database.rows import FENCE, among, event, ledger_of, lock_files
 from worker.adapters.database.tables import LATER, POLL, READY, file_events, files, uploads
 from worker.adapters.database.transaction import Repository, Transaction, writes
 from worker.core.lifecycle import FileState
@@ -45,7 +45,7 @@ class LeaseStore(Repository):
         if not tokens:
             return
         ids = list(tx.run(_held(tx.kind), {"tokens": list(tokens)}).scalars())
-        if lock_files(tx, ids):
+        if lock_files(tx, ids, FENCE):
             values = {"ids": ids, "tokens": list(tokens), "until": tx.after(lease)}
             tx.run(_extend(tx.kind), values)
 
@@ -56,7 +56,7 @@ class LeaseStore(Repository):
 
 
 def _hand_back(tx: Transaction, tokens: Mapping[FileId, LeaseToken]) -> None:
-    locked = lock_files(tx, tokens).values()
+    locked = lock_files(tx, tokens, FENCE).values()
     held = [row for row in locked if row.lease_token == tokens[FileId(row.id)]]
     if held:
         tx.update(files, [_freed(tx, row) for row in held])

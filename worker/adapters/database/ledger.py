@@ -10,22 +10,32 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Row, Select, Update, bindparam, select, update
 
 from worker.adapters.database import gates
 from worker.adapters.database.engine import Kind
 from worker.adapters.database.gates import Gate
-from worker.adapters.database.rows import among, ledger_of, lock_files
+from worker.adapters.database.rows import FENCE, among, ledger_of, lock_files
 from worker.adapters.database.tables import dialogs, uploads
 from worker.adapters.database.transaction import Repository, Transaction, writes
-from worker.core.model import DialogLoad, Intent, UploadId, UploadState
+from worker.core.model import DialogLoad, FileId, Intent, UploadId, UploadState
 
 _SENDABLE = frozenset({UploadState.INTENT, UploadState.SENT})
 
 
+_NAMED = (uploads.c.id, uploads.c.file_id, uploads.c.state, uploads.c.lease_token)
+
+
 @cache
 def _chosen(kind: Kind) -> Select[Any]:
-    return select(uploads).where(among(kind, uploads.c.id, "ids"))
+    """Uploads, and how their profile's gate stands."""
+    return select(*_NAMED, *gates.STANDING).where(among(kind, uploads.c.id, "ids"))
+
+
+@cache
+def _send(kind: Kind) -> Update:
+    marks = {"state": UploadState.SENT.value, "sent_at": bindparam("now")}
+    return update(uploads).where(among(kind, uploads.c.id, "ids")).values(marks)
 
 
 class LedgerStore(Repository):
@@ -37,7 +47,7 @@ class LedgerStore(Repository):
         if not loads:
             return set()
         intents = [intent for load in loads for intent in load.intents]
-        locked = lock_files(tx, [intent.file for intent in intents])
+        locked = lock_files(tx, [intent.file for intent in intents], FENCE)
         held = {i.id for i in intents if _token(locked, i.file) == i.token}
         tx.insert(dialogs, [_dialog(tx, load) for load in loads], ignore=True)
         _insert_intents(tx, loads, held)
@@ -45,13 +55,19 @@ class LedgerStore(Repository):
 
     @writes
     def mark_sent(
-        self, tx: Transaction, profile: str, uploads: Sequence[UploadId]
+        self, tx: Transaction, profile: str, uploads: Mapping[UploadId, FileId]
     ) -> set[UploadId]:
         """Turn intents into `sent`: the last write before an upload's first byte."""
-        gate = gates.look(tx, profile, "upload")
-        if not uploads or gate.state in {"paused", "frozen"}:
+        # What was decided about a file before its lock was ours counts: so its lock comes first.
+        locked = lock_files(tx, uploads.values(), FENCE)
+        if not locked:
             return set()
-        return _mark_sent(tx, list(uploads), gate)
+        looked_for = {"ids": list(uploads), "profile": profile, "channel": "upload"}
+        rows = tx.run(_chosen(tx.kind), looked_for).all()
+        passing = [row for row in rows if _may_be_sent(row, locked, gates.read(tx, row))]
+        if fresh := [row.id for row in passing if row.state == UploadState.INTENT]:
+            tx.run(_send(tx.kind), {"ids": fresh, "now": tx.now})
+        return {UploadId(row.id) for row in passing}
 
 
 def _token(locked: Mapping[UUID, Row[Any]], file: UUID) -> UUID | None:
@@ -100,19 +116,9 @@ def _intent(tx: Transaction, load: DialogLoad, intent: Intent, attempt: int) -> 
     }
 
 
-def _mark_sent(tx: Transaction, ids: Sequence[UploadId], gate: Gate) -> set[UploadId]:
-    owners = tx.run(_chosen(tx.kind), {"ids": ids}).all()
-    locked = lock_files(tx, [row.file_id for row in owners])
-    # Read again: what was decided about a file before its lock was ours counts.
-    current = tx.run(_chosen(tx.kind), {"ids": ids}).all()
-    passing = [row for row in current if _may_be_sent(row, locked, gate)]
-    if fresh := [row.id for row in passing if row.state == UploadState.INTENT]:
-        sent = UploadState.SENT.value
-        tx.update(uploads, [{"id": upload, "state": sent, "sent_at": tx.now} for upload in fresh])
-    return {UploadId(row.id) for row in passing}
-
-
 def _may_be_sent(upload: Row[Any], locked: Mapping[UUID, Row[Any]], gate: Gate) -> bool:
+    if gate.state in {"paused", "frozen"}:
+        return False
     # `sent` passes too: the caller asks again only when the answer to its first call was lost,
     # and so has sent nothing yet.
     held = _token(locked, upload.file_id) == upload.lease_token

@@ -35,6 +35,13 @@ _UNSETTLED = frozenset({UploadState.INTENT, UploadState.SENT})
 _UNSENT = frozenset({UploadState.INTENT, UploadState.WITHDRAWN})
 _BIGGEST = 2**63 - 1
 
+_NEEDED = (
+    "id state lease_token recorded_token upload_attempts attempts_used polls name size sha256"
+    " category chatflow_file_id service_status parsed submitted_at asked_at deadline_at"
+    " deadline_seconds"
+)
+_READ = tuple(column for column in files.c if column.name in set(_NEEDED.split()))
+
 _RESULT_COLUMNS = [column.name for column in results.c if column.name != "file_id"]
 
 
@@ -55,7 +62,7 @@ class _Writing:
     def __init__(self, tx: Transaction, verdicts: Sequence[Verdict]) -> None:
         self.tx = tx
         self.verdicts = verdicts
-        self.locked = lock_files(tx, [verdict.file for verdict in verdicts])
+        self.locked = lock_files(tx, [verdict.file for verdict in verdicts], _READ)
         self.ledger = ledger_of(tx, {v.file for v in verdicts if v.upload is not None})
         self.written: set[FileId] = set()
         self.files: list[dict[str, Any]] = []

@@ -35,7 +35,7 @@ from worker.adapters.database.tables import (
     uploads,
 )
 from worker.adapters.database.transaction import Transaction
-from worker.adapters.database.types import clean_or_none
+from worker.adapters.database.types import clean_or_none, utcnow
 from worker.core.lifecycle import FileState
 from worker.core.model import ErrorNote
 
@@ -80,21 +80,32 @@ def _insert_ignoring(kind: Kind, table: Table) -> Insert:
             return mysql.insert(table).prefix_with("IGNORE")
 
 
+FENCE = (files.c.id, files.c.state, files.c.lease_token)
+"""What tells whether a file is still held."""
+
+
 @cache
-def _lock_files(kind: Kind) -> Select[Any]:
-    chosen = select(files).where(among(kind, files.c.id, "ids")).order_by(files.c.id)
-    return by_primary_key(chosen).with_for_update()
+def _lock_files(kind: Kind, columns: tuple[Column[Any], ...]) -> Select[Any]:
+    chosen = select(utcnow().label("now"), *columns)
+    by_id = chosen.where(among(kind, files.c.id, "ids")).order_by(files.c.id)
+    return by_primary_key(by_id).with_for_update()
 
 
-def lock_files(tx: Transaction, ids: Iterable[UUID]) -> dict[UUID, Row[Any]]:
-    """Lock the files in the order of their ids, as everybody does, and read them.
+def lock_files(
+    tx: Transaction, ids: Iterable[UUID], columns: tuple[Column[Any], ...] = tuple(files.c)
+) -> dict[UUID, Row[Any]]:
+    """Lock the files in the order of their ids, as everybody does, and read them and the clock.
 
-    Whoever writes a file, or its rows of the ledger, holds this lock.
+    Whoever writes a file, or its rows of the ledger, holds this lock. Reading no more columns
+    than are needed (`id` is) costs less where every file passes.
     """
     wanted = list(set(ids))
     if not wanted:
         return {}
-    return {row.id: row for row in tx.run(_lock_files(tx.kind), {"ids": wanted}).all()}
+    rows = tx.run(_lock_files(tx.kind, columns), {"ids": wanted}).all()
+    if rows:
+        tx.looked_at(rows[-1].now)
+    return {row.id: row for row in rows}
 
 
 @cache

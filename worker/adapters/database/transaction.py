@@ -51,9 +51,10 @@ class Transaction:
             self._now = self.connection.execute(_NOW).scalar_one()
         return self._now
 
-    @now.setter
-    def now(self, moment: datetime) -> None:
-        self._now = moment
+    def looked_at(self, moment: datetime) -> None:
+        """A statement has read the clock along with something else: no need to ask for it."""
+        if self._now is None:
+            self._now = moment
 
     def after(self, seconds: float) -> datetime:
         """The moment so many seconds from now."""
