@@ -40,7 +40,7 @@ from worker.core.model import (
     Verdict,
 )
 from worker.core.readiness import Sketch
-from worker.errors import Channel
+from worker.errors import Channel, SourceRejected
 
 EventName = Literal[
     "batch_finished",
@@ -117,6 +117,28 @@ class SourceContent(Protocol):
         ...
 
 
+class SourceFile(Protocol):
+    """A file that was looked at, for one upload."""
+
+    @property
+    def name(self) -> str:
+        """The file's own name, without folders."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        ...
+
+    def open(self) -> AbstractAsyncContextManager[SourceContent]:
+        """What it holds, once; a file that has not been read yet is opened again.
+
+        Raises:
+            SourceRejected: as `Sources.examine`.
+        """
+        ...
+
+
 class Sources(Protocol):
     """Files that may be ingested."""
 
@@ -129,8 +151,12 @@ class Sources(Protocol):
         """
         ...
 
+    def look(self, sources: Sequence[str]) -> Sequence[SourceFile | SourceRejected]:
+        """Look at many files and read the small ones: each, or why it is refused, in its place."""
+        ...
+
     def open(self, source: str) -> AbstractAsyncContextManager[SourceContent]:
-        """Open a file for one upload; the roots are checked again, on what was opened.
+        """Open a file to read it once; the roots are checked again, on what was opened.
 
         Raises:
             SourceRejected: as `examine`.

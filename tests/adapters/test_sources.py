@@ -14,7 +14,7 @@ import pytest
 
 from worker.adapters import sources as module
 from worker.adapters.content import PIECE, SMALL
-from worker.adapters.sources import FileSources, listing
+from worker.adapters.sources import FileSources, LookedAt, listing
 from worker.errors import SourceRejected
 
 pytestmark = pytest.mark.anyio
@@ -59,6 +59,10 @@ async def refused(sources: FileSources, source: str, code: str, *words: str) -> 
         sources.examine(source)
     with rejected(code, *words):
         await read(sources, source)
+    (found,) = sources.look([source])
+    with rejected(code, *words):
+        assert isinstance(found, SourceRejected)
+        raise found
 
 
 # --- reading ----------------------------------------------------------------------------------
@@ -126,6 +130,41 @@ async def test_a_file_that_changes_while_read_breaks_off_before_its_end(
                     with path.open("ab") as more:
                         more.write(b"y")
     assert got < 3 * PIECE
+
+
+# --- many at once -----------------------------------------------------------------------------
+
+
+async def test_what_is_small_is_read_when_it_is_looked_at(files: FileSources, root: Path) -> None:
+    (root / "small").write_bytes(b"s" * SMALL)
+    (root / "large").write_bytes(b"l" * (SMALL + 1))
+    small, gone, large = files.look([f"{root}/small", f"{root}/gone", f"{root}/large"])
+    assert isinstance(gone, SourceRejected)
+    (root / "small").unlink()
+    for found, data in ((small, b"s" * SMALL), (large, b"l" * (SMALL + 1))):
+        assert isinstance(found, LookedAt)
+        assert found.size == len(data)
+        async with found.open() as content:
+            assert b"".join([piece async for piece in content.chunks()]) == data
+            assert content.sha256 == hashlib.sha256(data).hexdigest()
+    (root / "large").unlink()
+    with rejected("not_found"):
+        async with large.open():
+            pass
+
+
+async def test_links_in_the_path_are_looked_up_again_for_the_next_files(
+    files: FileSources, root: Path
+) -> None:
+    for day in ("monday", "tuesday"):
+        (root / day).mkdir()
+        (root / day / "a").write_bytes(day.encode())
+        (root / "today").unlink(missing_ok=True)
+        (root / "today").symlink_to(day)
+        first, again = files.look([f"{root}/today/a", f"{root}/today/a"])
+        assert first.size == again.size == len(day)
+        async with again.open() as content:
+            assert [piece async for piece in content.chunks()] == [day.encode()]
 
 
 # --- what is refused --------------------------------------------------------------------------
@@ -299,7 +338,7 @@ async def test_a_url_below_a_root_is_streamed(memory: fsspec.AbstractFileSystem)
     files = FileSources(["memory://calls"], 4 * PIECE)
     for source in ("memory://calls/2026/a.wav", "MEMORY:///calls/2026/a.wav"):
         found = files.examine(source)
-        assert (found.name, found.size) == ("a.wav", len(data))
+        assert found.size == len(data)
     read_data, digest = await read(files, "memory://calls/2026/a.wav")
     assert (read_data, digest) == (data, hashlib.sha256(data).hexdigest())
 

@@ -35,25 +35,35 @@ class LocalFolders:
         self._roots = tuple(_real_root(root) for root in roots)
         self._below = tuple(f"{root.rstrip('/')}/" for root in self._roots)
 
-    def open(self, source: str) -> Opened:
+    def open(self, source: str, parents: dict[str, str] | None = None) -> Opened:
         """Open a regular file for reading; never blocks on anything else.
+
+        Args:
+            source: a path or a `file://` URL.
+            parents: where the links in folders' paths lead, to be looked up only once for many
+                files; not to be kept, since links change.
 
         Raises:
             SourceRejected: not_found, not_a_file, unreadable, outside_roots.
         """
         try:
-            return self._open(source)
+            return self._open(source, {} if parents is None else parents)
         except OSError as error:
             _reject(source, error)
         except ValueError as error:  # a NUL, a lone surrogate, another machine
             message = f"{shown(source)} can't be the path of a file ({type(error).__name__})"
             raise SourceRejected(message, code="not_found") from error
 
-    def _open(self, source: str) -> Opened:
+    def _open(self, source: str, parents: dict[str, str]) -> Opened:
         path = path_of(source)
-        real = os.path.realpath(path)
+        real = _real_path(path, parents)
         self._require_inside(source, real)
-        _require_file(source, os.stat(real))  # a device would notice being opened
+        info = os.lstat(real)
+        if stat.S_ISLNK(info.st_mode):
+            real = os.path.realpath(real)
+            self._require_inside(source, real)
+            info = os.stat(real)
+        _require_file(source, info)  # a device would notice being opened
         descriptor = os.open(real, _FLAGS)
         try:
             info = os.fstat(descriptor)
@@ -67,6 +77,16 @@ class LocalFolders:
     def _require_inside(self, source: str, real: str) -> None:
         if not (real.startswith(self._below) or real in self._roots):
             raise outside(source)
+
+
+def _real_path(path: Path, parents: dict[str, str]) -> str:
+    """The path with the links in its folders resolved, not what its last part may be."""
+    folder, name = os.path.split(path)
+    if name in {"", ".."}:
+        return os.path.realpath(path)
+    if folder not in parents:
+        parents[folder] = os.path.realpath(folder)
+    return os.path.join(parents[folder], name)  # noqa: PTH118
 
 
 def _real_root(root: str) -> str:

@@ -6,21 +6,33 @@ import heapq
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from fnmatch import translate
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import anyio
 from anyio import to_thread
 
-from worker.adapters.content import OpenedContent, outside, shown
+from worker.adapters.content import Opened, OpenedContent, outside, shown
 from worker.adapters.local_files import LocalFolders, path_of, source_of
 from worker.adapters.remote_files import RemoteFolder, is_url
 from worker.core.model import Examined
 from worker.errors import SourceRejected
 
 _WINDOW = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class LookedAt:
+    """A file that was looked at: see `worker.ports.SourceFile`."""
+
+    name: str
+    size: int
+    open: Callable[[], AbstractAsyncContextManager[OpenedContent]]
+
 
 _Kind = Literal["file", "folder", "link to folder", "unreadable"]
 
@@ -56,9 +68,28 @@ class FileSources:
         self._require_size(source, size)
         return Examined(name, size)
 
+    def look(self, sources: Sequence[str]) -> list[LookedAt | SourceRejected]:
+        """Look at many files; small ones of this machine are read, and need not be opened again."""
+        parents: dict[str, str] = {}
+        return [self._looked_at(source, parents) for source in sources]
+
+    def _looked_at(self, source: str, parents: dict[str, str]) -> LookedAt | SourceRejected:
+        again = partial(self.open, source)
+        try:
+            if is_url(source):
+                found = self.examine(source)
+                return LookedAt(found.name, found.size, again)
+            content = self._taken(source, self._folders.open(source, parents))
+        except SourceRejected as error:
+            return error
+        if content.closed:
+            return LookedAt(content.name, content.size, lambda: nullcontext(content))
+        content.close()
+        return LookedAt(content.name, content.size, again)
+
     @asynccontextmanager
     async def open(self, source: str) -> AsyncIterator[OpenedContent]:
-        """Open a file for one upload; a small one is read at once.
+        """Open a file to read it once; a small one is read here and now.
 
         Raises:
             SourceRejected: as `examine`, and `changed` when its size changes while it is read.
@@ -73,7 +104,10 @@ class FileSources:
 
     def _open(self, source: str) -> OpenedContent:
         opener = self._remote_of(source) if is_url(source) else self._folders
-        content = OpenedContent(source, opener.open(source))
+        return self._taken(source, opener.open(source))
+
+    def _taken(self, source: str, opened: Opened) -> OpenedContent:
+        content = OpenedContent(source, opened)
         try:
             self._require_size(source, content.size)
             content.read_if_small()

@@ -19,7 +19,6 @@ from worker.core.model import (
     Crew,
     DialogLoad,
     DialogSession,
-    Examined,
     FileId,
     Intent,
     UploadId,
@@ -28,6 +27,7 @@ from worker.core.model import (
 from worker.core.planning import Assignment, Candidate, Plan, form_for, plan
 from worker.core.rules import LEASE
 from worker.errors import GiveUp, IngestError, SourceRejected
+from worker.ports import SourceFile
 from worker.steps.grouping import persistently
 from worker.steps.opening import Opening
 from worker.steps.service import Service
@@ -45,7 +45,7 @@ class Ready:
     """A claimed file whose source was looked at."""
 
     file: ClaimedFile
-    examined: Examined
+    source: SourceFile
 
 
 class Submitting:
@@ -126,24 +126,15 @@ class Submitting:
     ) -> list[Ready]:
         """Look at the sources, in one thread for all; what can't be sent is rejected."""
         ready = []
-        for file, found in await to_thread.run_sync(self._look, files):
+        sources = [file.source for file in files]
+        looked_at = await to_thread.run_sync(self._service.sources.look, sources)
+        for file, found in zip(files, looked_at, strict=True):
             if isinstance(found, SourceRejected):
                 verdict = submission.ended(file, FileState.REJECTED, found)
                 tasks.start_soon(self._record, file, verdict)
             else:
                 ready.append(Ready(file, found))
         return ready
-
-    def _look(
-        self, files: Sequence[ClaimedFile]
-    ) -> list[tuple[ClaimedFile, Examined | SourceRejected]]:
-        found: list[tuple[ClaimedFile, Examined | SourceRejected]] = []
-        for file in files:
-            try:
-                found.append((file, self._service.sources.examine(file.source)))
-            except SourceRejected as error:
-                found.append((file, error))
-        return found
 
     def _bundles(self, ready: Sequence[Ready]) -> list[list[Ready]]:
         """One bundle per dialog, by what the last dialog offered; all in one before the first.
@@ -204,29 +195,32 @@ class Submitting:
         probing: bool,
     ) -> None:
         """Upload one load into an open dialog session."""
-        load = [(UploadId(uuid4()), each, by_file[each.file].file) for each in assignments]
+        load = [(UploadId(uuid4()), each, by_file[each.file]) for each in assignments]
         intents = tuple(
-            Intent(upload, file.id, file.token, each.category.name, by_file[file.id].examined.size)
-            for upload, each, file in load
+            Intent(upload, ready.file.id, ready.file.token, each.category.name, ready.source.size)
+            for upload, each, ready in load
         )
         await self._service.recorder.begin(DialogLoad(self._service.profile, session, intents))
         async with anyio.create_task_group() as tasks:
-            for upload, each, file in load:
-                work = partial(self._upload, session, upload, each, file, probing=probing)
-                tasks.start_soon(self._hand.work, file, work)
+            for upload, each, ready in load:
+                work = partial(self._upload, session, upload, each, ready, probing=probing)
+                tasks.start_soon(self._hand.work, ready.file, work)
 
     async def _upload(
         self,
         session: DialogSession,
         upload: UploadId,
         assignment: Assignment,
-        file: ClaimedFile,
+        ready: Ready,
         *,
         probing: bool,
     ) -> None:
+        file = ready.file
         form = form_for(assignment, session.node, file.options.inputs)
         category = assignment.category.name
-        verdict = await self._uploading.upload(file, upload, category, form, probing=probing)
+        verdict = await self._uploading.upload(
+            file, ready.source, upload, category, form, probing=probing
+        )
         if verdict is None:
             await self._hand_back([file])
         else:
@@ -254,6 +248,6 @@ class Submitting:
 
 def _plan(ready: Sequence[Ready], categories: Sequence[Category]) -> Plan:
     candidates = [
-        Candidate(each.file.id, each.examined.name, each.file.options.category) for each in ready
+        Candidate(each.file.id, each.source.name, each.file.options.category) for each in ready
     ]
     return plan(candidates, categories)

@@ -14,7 +14,7 @@ from worker.errors import (
     SourceRejected,
     UploadUnknown,
 )
-from worker.ports import SourceContent
+from worker.ports import SourceContent, SourceFile
 from worker.steps.service import Service
 
 
@@ -28,6 +28,7 @@ class Uploading:
     async def upload(
         self,
         file: ClaimedFile,
+        source: SourceFile,
         upload: UploadId,
         category: str,
         form: UploadForm,
@@ -42,7 +43,7 @@ class Uploading:
         service = self._service
         sent = False
         try:
-            async with service.slots, service.sources.open(file.source) as content:
+            async with service.slots, source.open() as content:
                 await service.upload_calls.spend()
                 if service.gate.left("upload"):
                     return None
