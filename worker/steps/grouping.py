@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Generic, ParamSpec, TypeVar
 
@@ -38,15 +39,21 @@ async def persistently(
 
 
 class _Entry(Generic[Item]):
-    """One item that waits for its transaction."""
+    """One item that waits for its transaction, and the future of who waits for it."""
 
-    __slots__ = ("done", "error", "item", "written")
+    __slots__ = ("item", "written")
 
     def __init__(self, item: Item) -> None:
         self.item = item
-        self.done = anyio.Event()
-        self.written = False
-        self.error: Exception | None = None
+        self.written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    def tell(self, written: bool) -> None:  # noqa: FBT001
+        if not self.written.done():  # cancelled: nobody waits any more
+            self.written.set_result(written)
+
+    def fail(self, error: Exception) -> None:
+        if not self.written.done():
+            self.written.set_exception(error)
 
 
 class GroupCommit(Generic[Item, Key]):
@@ -91,10 +98,7 @@ class GroupCommit(Generic[Item, Key]):
         entry = _Entry(item)
         self._waiting.append(entry)
         self._arrived.set()
-        await entry.done.wait()
-        if entry.error is not None:
-            raise entry.error
-        return entry.written
+        return await entry.written
 
     async def run(self) -> None:
         """Write groups until cancelled: one task per process does this."""
@@ -114,8 +118,7 @@ class GroupCommit(Generic[Item, Key]):
             await self._commit(group)
         except Exception as error:  # noqa: BLE001 - whatever breaks a group is handed to its owner
             if len(group) == 1:
-                group[0].error = error
-                group[0].done.set()
+                group[0].fail(error)
                 return
             for entry in group:
                 await self._settle([entry])
@@ -123,5 +126,4 @@ class GroupCommit(Generic[Item, Key]):
     async def _commit(self, group: list[_Entry[Item]]) -> None:
         written = await persistently(self._write, [entry.item for entry in group])
         for entry in group:
-            entry.written = self._key(entry.item) in written
-            entry.done.set()
+            entry.tell(self._key(entry.item) in written)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from math import inf
 from operator import itemgetter
+from time import monotonic
 
-import anyio
 from anyio import to_thread
 
 from worker.core.model import ClaimedFile, FileKind, Observation
@@ -62,7 +62,7 @@ class Learning:
         kind = _kind(file, file.category or "", file.size)
         if len(self._seen) < MOST_HELD:
             seen = Observation(kind, file.age, min(file.asked_age, file.age))
-            self._seen.append((anyio.current_time() - file.age, seen))
+            self._seen.append((monotonic() - file.age, seen))
 
     async def share(self, *, everything: bool = False) -> None:
         """Exchange experience with the database; while that is away, another time will do.
@@ -70,7 +70,7 @@ class Learning:
         Args:
             everything: hold nothing back, for there will be no next time.
         """
-        ripe = self._take_ripe(inf if everything else anyio.current_time())
+        ripe = self._take_ripe(inf if everything else monotonic())
         try:
             if ripe:
                 told = [seen for _, seen in ripe]

@@ -48,7 +48,8 @@ class Polling:
                 tasks.start_soon(self._hand.work, file, poll)
 
     async def _poll(self, file: ClaimedFile, *, probing: bool) -> None:
-        await anyio.sleep(file.due_in)
+        if file.due_in > 0:
+            await anyio.sleep(file.due_in)
         await self._service.status_calls.spend()
         verdict = None
         if not self._service.gate.left("status"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from time import monotonic
 
 import anyio
 
@@ -37,13 +38,13 @@ class Gate:
 
     def close(self, channels: Collection[Channel], seconds: float) -> None:
         """Hold these calls for so many seconds, at least."""
-        until = anyio.current_time() + seconds
+        until = monotonic() + seconds
         for channel in channels:
             self._until[channel] = max(until, self._until.get(channel, 0.0))
 
     def left(self, channel: Channel) -> float:
         """Seconds until this kind of call may be made, 0 when it may be now."""
-        return max(0.0, self._until.get(channel, 0.0) - anyio.current_time())
+        return max(0.0, self._until.get(channel, 0.0) - monotonic())
 
 
 class Reach:
@@ -58,7 +59,7 @@ class Reach:
 
     def missed(self) -> float:
         """A call got none; returns the seconds since the first of these misses."""
-        now = anyio.current_time()
+        now = monotonic()
         if self._since is None:
             self._since = now
         return now - self._since
@@ -190,14 +191,14 @@ class Service:
     @contextmanager
     def timed(self, channel: str) -> Iterator[None]:
         """Count a call by its outcome, and note how long it took when it was answered."""
-        started = anyio.current_time()
+        started = monotonic()
         try:
             yield
         except IngestError as error:
             self._count(channel, type(error).code)
             raise
         self._count(channel, "ok")
-        seconds = anyio.current_time() - started
+        seconds = monotonic() - started
         self.telemetry.observe(
             "chatflow_ingest_call_seconds", seconds, profile=self.profile, channel=channel
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import anyio
@@ -138,8 +139,8 @@ class Shift:
 
     async def _claim_on(self, workers: anyio.abc.TaskGroup) -> float | None:
         """Claim while the slice lasts."""
-        end = anyio.current_time() + self._pace.slice
-        while not self._stop and anyio.current_time() < end:
+        end = monotonic() + self._pace.slice
+        while not self._stop and monotonic() < end:
             room = min(self._pace.room - len(self._hand), self._pace.claim)
             if room < self._pace.least:
                 await self._await_room()
