@@ -559,10 +559,27 @@ async def test_a_service_that_stops_reading(monkeypatch):
         over.set()
 
 
-async def test_a_call_in_which_nothing_moves_is_given_up(monkeypatch):
+async def test_an_upload_in_which_nothing_moves_is_given_up(monkeypatch):
     monkeypatch.setattr(http, "STALLED_AFTER", 0.1)
     async with raw_service(never_answers) as base_url, opened(base_url) as client:
-        with pytest.raises(ServiceFault):
+        with pytest.raises(UploadUnknown):
+            await client.upload(FORM, Content(b"x"))
+
+
+async def test_a_reply_that_trickles_in_for_too_long_is_given_up(monkeypatch):
+    monkeypatch.setattr(http, "STALLED_AFTER", 0.1)
+
+    async def trickles(reader, writer):
+        await head_of(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+
+    async with raw_service(trickles) as base_url, opened(base_url) as client:
+        with pytest.raises(ServiceFault, match="broke off"):
             await client.ask("1")
         with pytest.raises(UploadUnknown):
             await client.upload(FORM, Content(b"x"))

@@ -12,8 +12,8 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, ItemsView
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
@@ -26,7 +26,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from worker.adapters.silence import silence_libraries
-from worker.adapters.wire import latin_headers, sendable_credentials, tls_context
+from worker.adapters.wire import sendable_credentials, tls_context
 from worker.core.contents import clean_text
 from worker.core.messages import (
     STATUS_PATH,
@@ -34,6 +34,7 @@ from worker.core.messages import (
     Envelope,
     EnvelopeError,
     MalformedReply,
+    credential_headers,
     parse_envelope,
     parse_status_reply,
     parse_upload_reply,
@@ -63,6 +64,7 @@ _Parts = list[tuple[str, tuple[str | None, bytes]]]
 STALLED_AFTER = 180.0
 """Seconds without a byte moving after which a call is given up: the transport has no limit of
 its own for a service that stops reading."""
+_BUSY = frozenset({429, 503})
 _KEEP_ALIVE = 4.0  # below the 5 s after which common servers close an idle connection
 _CONNECTING = {"connect": 10.0, "pool": 30.0, "write": STALLED_AFTER}
 _UPLOAD_LIMITS = {"timeout": {**_CONNECTING, "read": 120.0}}
@@ -104,9 +106,10 @@ class HttpService:
         base = base_url.rstrip("/")
         self._upload_url = httpx.URL(base + UPLOAD_PATH)
         self._status_url = httpx.URL(base + STATUS_PATH)
-        self._headers = _raw_headers(sent)
-        self._status_headers = _encoded([*self._headers, (b"Content-Type", b"application/json")])
         self._multipart = _Multipart(username=credentials.username, tenant_name=tenant_name)
+        headers = _headers(sent)
+        self._upload_headers = headers | {"Content-Type": self._multipart.content_type}
+        self._status_headers = _Ready(headers | {"Content-Type": "application/json"})
         self._redact = redactor(credentials)
         self._transport = _transport(ca_bundle, max_connections)
 
@@ -123,7 +126,7 @@ class HttpService:
         request = httpx.Request("GET", url, stream=_NO_BODY, extensions=_STATUS_LIMITS)
         request.url, request.headers = url, self._status_headers
         request.read()
-        return self._judge_status(await self._exchange(request, ServiceFault))
+        return self._judge_status(await self._exchange(request, ServiceFault, nullcontext()))
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -132,11 +135,6 @@ class HttpService:
     # --- one call --------------------------------------------------------------------------------
 
     async def _send_file(self, body: _Body) -> _Answer:
-        headers = [
-            *self._headers,
-            (b"Content-Type", self._multipart.content_type),
-            (b"Content-Length", str(body.length).encode()),
-        ]
         small = body.length <= SMALL_BODY
         request = httpx.Request(
             "POST",
@@ -144,20 +142,23 @@ class HttpService:
             stream=httpx.ByteStream(await body.whole()) if small else body,
             extensions=_UPLOAD_LIMITS,
         )
-        request.headers = _encoded(headers)
+        request.headers = _Ready(self._upload_headers | {"Content-Length": str(body.length)})
         if small:
             request.read()  # the transport then hands it on as it is, instead of iterating over it
         try:
-            return await self._exchange(request, UploadUnknown, body)
+            return await self._exchange(request, UploadUnknown, _watched(body))
         except (UploadUnknown, ServiceUnreachable):
             if body.failure is None:
                 raise
         raise body.failure  # the source broke off: a truncated body is for certain not taken
 
     async def _exchange(
-        self, request: httpx.Request, lost: type[IngestError], body: _Body | None = None
+        self,
+        request: httpx.Request,
+        lost: type[IngestError],
+        watch: AbstractAsyncContextManager[None],
     ) -> _Answer:
-        """Send a request and read its reply.
+        """Send a request and read its reply, while the watch looks after what is sent.
 
         Raises:
             ServiceUnreachable: for certain nothing was sent.
@@ -165,11 +166,8 @@ class HttpService:
         """
         cause: Exception | None = None
         try:
-            async with asyncio.timeout(STALLED_AFTER) as stall:
-                if body is not None:
-                    body.on_progress = _postpone(stall)
-                response = await self._transport.handle_async_request(request)
-                return await self._read(response)
+            async with watch:
+                return await _read(await self._transport.handle_async_request(request))
         except aiohttp.ClientResponseError:
             problem = lost("the reply is not HTTP")
         except FAILURES as error:
@@ -188,17 +186,6 @@ class HttpService:
         """The error as a cause for tracebacks, unless it would show a credential."""
         told = f"{error!r} {error.__cause__!r} {error.__cause__}"
         return error if self._redact(told) == told else None
-
-    async def _read(self, response: httpx.Response) -> _Answer:
-        """Read a reply; a status that has arrived counts even when its body is lost."""
-        wait = seconds_to_wait(response.headers.get("Retry-After"), time.time())
-        try:
-            return _Answer(response.status_code, wait, await _bounded(response))
-        except FAILURES as error:
-            return _Answer(response.status_code, wait, b"", lost=type(error).__name__)
-        finally:
-            with suppress(*FAILURES):
-                await response.aclose()
 
     # --- what an answer means --------------------------------------------------------------------
 
@@ -246,7 +233,7 @@ class HttpService:
         """What an HTTP status means for either kind of call."""
         if answer.status in {401, 403}:
             raise CredentialsRefused(f"the service refuses the credentials: HTTP {answer.status}")
-        if answer.status in {429, 503}:
+        if answer.status in _BUSY:
             raise ServiceBusy(
                 f"the service is busy: HTTP {answer.status}",
                 retry_after=answer.retry_after,
@@ -287,13 +274,13 @@ def _transport(ca_bundle: str | None, max_connections: int) -> httpx.AsyncBaseTr
     return transport
 
 
-def _raw_headers(credentials: Credentials) -> list[tuple[bytes, bytes]]:
-    return [
-        *((k.encode(), v.encode("latin-1")) for k, v in latin_headers(credentials).items()),
-        (b"Accept", b"application/json"),
-        (b"Accept-Encoding", b"gzip"),
-        (b"User-Agent", b"chatflow-ingest"),
-    ]
+def _headers(credentials: Credentials) -> dict[str, str]:
+    return {
+        **credential_headers(credentials),  # the transport writes UTF-8
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip",
+        "User-Agent": "chatflow-ingest",
+    }
 
 
 _NO_BODY = httpx.ByteStream(b"")
@@ -315,9 +302,18 @@ class _WithQuery(httpx.URL):
         return self._whole
 
 
-def _encoded(headers: list[tuple[bytes, bytes]]) -> httpx.Headers:
-    """Headers that need not find out their encoding: nobody but us has written them."""
-    return httpx.Headers(headers, encoding="utf-8")
+class _Ready(httpx.Headers):
+    """Headers that the transport takes as they are, without encoding and decoding each."""
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        super().__init__()
+        self._whole = headers
+
+    def __len__(self) -> int:
+        return len(self._whole)
+
+    def items(self) -> ItemsView[str, str]:
+        return self._whole.items()
 
 
 class _Multipart:
@@ -330,7 +326,7 @@ class _Multipart:
 
     def __init__(self, *, username: str, tenant_name: str) -> None:
         boundary = secrets.token_hex(16)
-        self.content_type = f"multipart/form-data; boundary={boundary}".encode()
+        self.content_type = f"multipart/form-data; boundary={boundary}"
         self.tail = f"\r\n--{boundary}--\r\n".encode()
         self._end = self.tail[2:]
         self._constant = {"mode": "1", "username": username, "tenant_name": tenant_name}
@@ -366,7 +362,7 @@ class _Multipart:
         return self._encode(parts).removesuffix(self._end)
 
     def _encode(self, parts: _Parts) -> bytes:
-        headers = [(b"Content-Type", self.content_type)]
+        headers = {"Content-Type": self.content_type}
         return httpx.Request("POST", "http://form", headers=headers, files=parts).read()
 
 
@@ -412,9 +408,13 @@ def _nothing() -> None:
     """Nobody watches the progress."""
 
 
-def _postpone(stall: asyncio.Timeout) -> Callable[[], None]:
-    loop = asyncio.get_running_loop()
-    return lambda: stall.reschedule(loop.time() + STALLED_AFTER)
+@asynccontextmanager
+async def _watched(body: _Body) -> AsyncIterator[None]:
+    """Give a call up when the service does not read on, which the transport would wait for."""
+    clock = asyncio.get_running_loop().time
+    async with asyncio.timeout(STALLED_AFTER) as stall:
+        body.on_progress = lambda: stall.reschedule(clock() + STALLED_AFTER)
+        yield
 
 
 # --- replies -------------------------------------------------------------------------------------
@@ -441,6 +441,21 @@ class _Answer:
             return None
 
 
+async def _read(response: httpx.Response) -> _Answer:
+    """Read a reply; a status that has arrived counts even when its body is lost."""
+    status = response.status_code
+    told = response.headers.get("Retry-After") if status in _BUSY else None
+    wait = seconds_to_wait(told, time.time())
+    try:
+        answer = _Answer(status, wait, await _bounded(response))
+    except FAILURES as error:
+        answer = _Answer(status, wait, b"", lost=type(error).__name__)
+    finally:
+        with suppress(*FAILURES):
+            await response.stream.aclose()  # type: ignore[union-attr]
+    return answer
+
+
 def _decoded(response: httpx.Response) -> AsyncIterator[bytes]:
     if "Content-Encoding" in response.headers:
         return response.aiter_bytes()
@@ -453,10 +468,14 @@ async def _bounded(response: httpx.Response) -> bytes:
 
     Raises:
         httpx.DecodingError: it is larger than any reply should be.
+        TimeoutError: it trickles in for longer than any reply should.
     """
     pieces: list[bytes] = []
     left = LARGEST_REPLY
+    end = time.monotonic() + STALLED_AFTER
     async for piece in _decoded(response):
+        if time.monotonic() > end:
+            raise TimeoutError
         left -= len(piece)
         if left < 0:
             raise httpx.DecodingError(f"a reply of more than {LARGEST_REPLY} bytes")
