@@ -7,7 +7,7 @@ worker's clock.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol
 
@@ -33,6 +33,7 @@ from worker.core.model import (
     Observation,
     Overview,
     SeenFile,
+    Sending,
     StatusReply,
     UploadForm,
     UploadId,
@@ -323,22 +324,21 @@ class Queue(Protocol):
         """
         ...
 
-    def mark_sent(self, profile: str, uploads: Mapping[UploadId, FileId]) -> set[UploadId]:
-        """Turn intents into `sent`: the last write before an upload's first byte.
+    def record(
+        self, verdicts: Sequence[Verdict], sending: Sequence[Sending] = ()
+    ) -> set[FileId | UploadId]:
+        """Write verdicts and what is sent next, in one transaction.
 
-        Each comes with its file. Returns those that may be sent: none while uploads of the
-        profile are frozen or paused (a probe's own upload excepted), and none whose file is no
-        longer held.
-        """
-        ...
+        A verdict frees its file's lease. When its token no longer holds the file, it changes
+        nothing about it, with one exception: what the ledger learns is always kept, and an
+        upload accepted late is adopted by its file when no newer upload of it was begun and it
+        is not terminal.
 
-    def record(self, verdicts: Sequence[Verdict]) -> set[FileId]:
-        """Write the verdicts of files in hand, in one transaction, and free their leases.
+        An upload that is about to be sent becomes `sent`: the last write before its first byte.
+        It may not while uploads of its profile are frozen or paused (a probe's own excepted),
+        nor when its file is no longer held.
 
-        A verdict whose token no longer holds its file changes nothing about the file, with one
-        exception: what the ledger learns is always kept, and an upload accepted late is adopted
-        by its file when no newer upload of it was begun and it is not terminal. Returns the
-        files that the verdict was written for.
+        Returns the files whose verdict was written, and the uploads that may be sent.
         """
         ...
 

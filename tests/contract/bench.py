@@ -21,6 +21,7 @@ from worker.core.model import (
     FileId,
     Intent,
     NewBatch,
+    Sending,
     UploadId,
     UploadNode,
     UploadResult,
@@ -80,10 +81,11 @@ class Bench:
         kept = self.store.begin_uploads([DialogLoad(PROFILE, session, tuple(intents))])
         return sorted(kept)
 
-    def mark_sent(self, uploads: Iterable[UploadId]) -> set[UploadId]:
+    def mark_sent(self, uploads: Iterable[UploadId]) -> set[FileId | UploadId]:
         """Turn intents into `sent`; which of them may go on."""
-        owners = {upload: self.owners.get(upload, FileId(uuid4())) for upload in uploads}
-        return self.store.mark_sent(PROFILE, owners)
+        return self.store.record(
+            (), [Sending(PROFILE, self.owners[upload], upload) for upload in uploads]
+        )
 
     def send(self, files: Iterable[ClaimedFile]) -> None:
         kept = self.begin(files)

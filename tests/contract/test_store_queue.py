@@ -9,8 +9,10 @@ from worker.core.model import (
     BatchId,
     Contents,
     ErrorNote,
+    FileId,
     LeaseToken,
     LedgerEntry,
+    Sending,
     UploadId,
     UploadResult,
     UploadState,
@@ -231,8 +233,10 @@ def test_only_who_holds_the_file_may_begin_and_send(bench: Bench):
     assert bench.begin([old.files[0]]) == []
     assert bench.begin([new]) == [bench.uploads[new.id]]
     assert bench.count("uploads") == 3
-    assert bench.mark_sent([UploadId(uuid4())]) == set()
-    assert bench.mark_sent([]) == set()
+    gone = Sending(PROFILE, new.id, UploadId(uuid4()))
+    nobodys = Sending(PROFILE, FileId(uuid4()), bench.uploads[new.id])
+    assert bench.store.record([], [gone]) == bench.store.record([], [nobodys]) == set()
+    assert bench.store.record([]) == set()
     assert bench.store.begin_uploads([]) == set()
 
 

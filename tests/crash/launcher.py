@@ -59,10 +59,14 @@ def _settles(args: tuple[Any, ...]) -> bool:
     return any(v.contents is not None and v.state.is_terminal for v in args[1])
 
 
+def _sending(args: tuple[Any, ...]) -> set[Any]:
+    return {each.upload for each in args[2]} if len(args) > 2 else set()
+
+
 DEATHS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "after the claim": ("claim", _after(lambda got, a: got.files and a[3] == "submit")),
     "after intent": ("begin_uploads", _after(lambda got, _: bool(got))),
-    "after sent": ("mark_sent", _after(lambda got, _: bool(got))),
+    "after sent": ("record", _after(lambda got, a: bool(got & _sending(a)))),
     "before accepted is recorded": ("record", _before(_accepts)),
     "after accepted is recorded": ("record", _after(lambda _, a: _accepts(a))),
     "after the claim to poll": ("claim", _after(lambda got, a: got.files and a[3] == "poll")),

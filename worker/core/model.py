@@ -305,6 +305,15 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True)
+class Sending:
+    """An upload whose first byte is sent as soon as the ledger says so."""
+
+    profile: str
+    file: FileId
+    upload: UploadId
+
+
+@dataclass(frozen=True, slots=True)
 class DialogLoad:
     """A dialog session and the uploads that will use its places."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Generic, ParamSpec, TypeVar
 
@@ -10,6 +9,7 @@ import anyio
 from anyio import to_thread
 
 from worker.errors import StoreUnavailable
+from worker.steps.loop import Future, future
 
 Item = TypeVar("Item")
 Key = TypeVar("Key", bound=Hashable)
@@ -45,7 +45,7 @@ class _Entry(Generic[Item]):
 
     def __init__(self, item: Item) -> None:
         self.item = item
-        self.written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.written: Future[bool] = future()
 
     def tell(self, written: bool) -> None:  # noqa: FBT001
         if not self.written.done():  # cancelled: nobody waits any more

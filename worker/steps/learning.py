@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from math import inf
 from operator import itemgetter
-from time import monotonic
 
 from anyio import to_thread
 
@@ -14,6 +13,7 @@ from worker.core.planning import format_of
 from worker.core.readiness import Sketch, schedule_for, scout_share, size_class
 from worker.errors import StoreUnavailable
 from worker.ports import Experience
+from worker.steps.loop import clock
 
 SHARE_EVERY = 2.0
 """Seconds between two exchanges with the database: experience is worth little within seconds."""
@@ -62,7 +62,7 @@ class Learning:
         kind = _kind(file, file.category or "", file.size)
         if len(self._seen) < MOST_HELD:
             seen = Observation(kind, file.age, min(file.asked_age, file.age))
-            self._seen.append((monotonic() - file.age, seen))
+            self._seen.append((clock() - file.age, seen))
 
     async def share(self, *, everything: bool = False) -> None:
         """Exchange experience with the database; while that is away, another time will do.
@@ -70,7 +70,7 @@ class Learning:
         Args:
             everything: hold nothing back, for there will be no next time.
         """
-        ripe = self._take_ripe(inf if everything else monotonic())
+        ripe = self._take_ripe(inf if everything else clock())
         try:
             if ripe:
                 told = [seen for _, seen in ripe]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import anyio
 
@@ -13,19 +12,12 @@ from worker.core.model import (
     DialogLoad,
     FileId,
     LeaseToken,
+    Sending,
     UploadId,
     Verdict,
 )
 from worker.ports import Store
 from worker.steps.grouping import GroupCommit
-
-
-class _Sent(NamedTuple):
-    """An upload that is about to be sent."""
-
-    profile: str
-    file: FileId
-    upload: UploadId
 
 
 class Recorder:
@@ -40,22 +32,19 @@ class Recorder:
         self._loads: GroupCommit[DialogLoad, DialogId] = GroupCommit(
             self._begin, lambda load: load.session.id, gather=0.005, limit=20
         )
-        self._sent: GroupCommit[_Sent, UploadId] = GroupCommit(
-            self._mark_sent, lambda sent: sent.upload, gather=0.005
+        # What an upload came to is written at once: a crash before that makes it unknown. The
+        # next one takes its place at that moment, so one transaction serves both.
+        self._uploads: GroupCommit[Verdict | Sending, FileId | UploadId] = GroupCommit(
+            self._record, _key, gather=0.01
         )
-        # What an upload came to is written at once: a crash before that makes it unknown.
-        self._uploads: GroupCommit[Verdict, FileId] = GroupCommit(
-            store.record, lambda verdict: verdict.file, gather=0.01
+        self._verdicts: GroupCommit[Verdict, FileId | UploadId] = GroupCommit(
+            store.record, _key, gather=gather
         )
-        self._verdicts: GroupCommit[Verdict, FileId] = GroupCommit(
-            store.record, lambda verdict: verdict.file, gather=gather
-        )
-
         self._back: GroupCommit[tuple[FileId, LeaseToken], FileId] = GroupCommit(
             self._hand_back, lambda held: held[0], gather=gather
         )
 
-        self._lanes = (self._loads, self._sent, self._uploads, self._verdicts, self._back)
+        self._lanes = (self._loads, self._uploads, self._verdicts, self._back)
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -75,12 +64,13 @@ class Recorder:
 
     async def sent(self, profile: str, file: FileId, upload: UploadId) -> bool:
         """Write that an upload is about to be sent; False when it must not be."""
-        return await self._sent.put(_Sent(profile, file, upload))
+        return await self._uploads.put(Sending(profile, file, upload))
 
     async def verdict(self, verdict: Verdict) -> bool:
         """Write what becomes of a file; False when it was no longer ours."""
-        lane = self._verdicts if verdict.upload is None else self._uploads
-        return await lane.put(verdict)
+        if verdict.upload is not None:
+            return await self._uploads.put(verdict)
+        return await self._verdicts.put(verdict)
 
     async def hand_back(self, file: ClaimedFile) -> None:
         """Give a file back unworked."""
@@ -96,9 +86,12 @@ class Recorder:
             load.session.id for load in loads if any(intent.id in held for intent in load.intents)
         }
 
-    def _mark_sent(self, uploads: Sequence[_Sent]) -> set[UploadId]:
-        allowed: set[UploadId] = set()
-        for profile in {sent.profile for sent in uploads}:
-            theirs = {sent.upload: sent.file for sent in uploads if sent.profile == profile}
-            allowed |= self._store.mark_sent(profile, theirs)
-        return allowed
+    def _record(self, items: Sequence[Verdict | Sending]) -> set[FileId | UploadId]:
+        return self._store.record(
+            [item for item in items if isinstance(item, Verdict)],
+            [item for item in items if isinstance(item, Sending)],
+        )
+
+
+def _key(item: Verdict | Sending) -> FileId | UploadId:
+    return item.file if isinstance(item, Verdict) else item.upload

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from time import monotonic
 
 import anyio
 
@@ -16,6 +15,7 @@ from worker.errors import Channel, CredentialsRefused, IngestError, ServiceBusy
 from worker.ports import Dialogs, Sources, Statuses, Store, Telemetry, Uploads
 from worker.steps.grouping import persistently
 from worker.steps.learning import Learning
+from worker.steps.loop import clock
 from worker.steps.recorder import Recorder
 
 BOTH: frozenset[Channel] = frozenset({"upload", "status"})
@@ -38,13 +38,13 @@ class Gate:
 
     def close(self, channels: Collection[Channel], seconds: float) -> None:
         """Hold these calls for so many seconds, at least."""
-        until = monotonic() + seconds
+        until = clock() + seconds
         for channel in channels:
             self._until[channel] = max(until, self._until.get(channel, 0.0))
 
     def left(self, channel: Channel) -> float:
         """Seconds until this kind of call may be made, 0 when it may be now."""
-        return max(0.0, self._until.get(channel, 0.0) - monotonic())
+        return max(0.0, self._until.get(channel, 0.0) - clock())
 
 
 class Reach:
@@ -59,7 +59,7 @@ class Reach:
 
     def missed(self) -> float:
         """A call got none; returns the seconds since the first of these misses."""
-        now = monotonic()
+        now = clock()
         if self._since is None:
             self._since = now
         return now - self._since
@@ -191,14 +191,14 @@ class Service:
     @contextmanager
     def timed(self, channel: str) -> Iterator[None]:
         """Count a call by its outcome, and note how long it took when it was answered."""
-        started = monotonic()
+        started = clock()
         try:
             yield
         except IngestError as error:
             self._count(channel, type(error).code)
             raise
         self._count(channel, "ok")
-        seconds = monotonic() - started
+        seconds = clock() - started
         self.telemetry.observe(
             "chatflow_ingest_call_seconds", seconds, profile=self.profile, channel=channel
         )

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
-from time import monotonic
 from typing import Any
 
 import anyio
@@ -20,6 +19,7 @@ from worker.core.model import Claim, ClaimedFile, FileId, LeaseToken
 from worker.core.rules import LEASE, RENEW_EVERY
 from worker.errors import StoreUnavailable
 from worker.ports import Queue, Telemetry
+from worker.steps.loop import clock
 from worker.steps.stopping import Stopping
 
 
@@ -139,8 +139,8 @@ class Shift:
 
     async def _claim_on(self, workers: anyio.abc.TaskGroup) -> float | None:
         """Claim while the slice lasts."""
-        end = monotonic() + self._pace.slice
-        while not self._stop and monotonic() < end:
+        end = clock() + self._pace.slice
+        while not self._stop and clock() < end:
             room = min(self._pace.room - len(self._hand), self._pace.claim)
             if room < self._pace.least:
                 await self._await_room()

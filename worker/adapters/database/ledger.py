@@ -5,7 +5,7 @@ A row is only written by who has locked its file's row (`rows.lock_files`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -18,7 +18,7 @@ from worker.adapters.database.gates import Gate
 from worker.adapters.database.rows import FENCE, among, ledger_of, lock_files
 from worker.adapters.database.tables import dialogs, uploads
 from worker.adapters.database.transaction import Repository, Transaction, writes
-from worker.core.model import DialogLoad, FileId, Intent, UploadId, UploadState
+from worker.core.model import DialogLoad, Intent, UploadId, UploadState
 
 _SENDABLE = frozenset({UploadState.INTENT, UploadState.SENT})
 
@@ -53,21 +53,17 @@ class LedgerStore(Repository):
         _insert_intents(tx, loads, held)
         return held
 
-    @writes
-    def mark_sent(
-        self, tx: Transaction, profile: str, uploads: Mapping[UploadId, FileId]
-    ) -> set[UploadId]:
-        """Turn intents into `sent`: the last write before an upload's first byte."""
-        # What was decided about a file before its lock was ours counts: so its lock comes first.
-        locked = lock_files(tx, uploads.values(), FENCE)
-        if not locked:
-            return set()
-        looked_for = {"ids": list(uploads), "profile": profile, "channel": "upload"}
-        rows = tx.run(_chosen(tx.kind), looked_for).all()
-        passing = [row for row in rows if _may_be_sent(row, locked, gates.read(tx, row))]
-        if fresh := [row.id for row in passing if row.state == UploadState.INTENT]:
-            tx.run(_send(tx.kind), {"ids": fresh, "now": tx.now})
-        return {UploadId(row.id) for row in passing}
+
+def mark_sent(
+    tx: Transaction, profile: str, ids: Collection[UploadId], locked: Mapping[UUID, Row[Any]]
+) -> set[UploadId]:
+    """Turn those intents into `sent` that may be sent; `locked` has their files."""
+    looked_for = {"ids": list(ids), "profile": profile, "channel": "upload"}
+    rows = tx.run(_chosen(tx.kind), looked_for).all()
+    passing = [row for row in rows if _may_be_sent(row, locked, gates.read(tx, row))]
+    if fresh := [row.id for row in passing if row.state == UploadState.INTENT]:
+        tx.run(_send(tx.kind), {"ids": fresh, "now": tx.now})
+    return {UploadId(row.id) for row in passing}
 
 
 def _token(locked: Mapping[UUID, Row[Any]], file: UUID) -> UUID | None:

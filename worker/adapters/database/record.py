@@ -1,5 +1,7 @@
 """Writing verdicts: everything a claim led to, in one transaction, fenced by the claim's token.
 
+Where one upload ends the next one begins, so the same transaction says which may be sent.
+
 The files are locked in the order of their ids, the new rows are worked out from what was read
 under the lock, and go back with one statement a table.
 
@@ -23,12 +25,21 @@ from sqlalchemy.sql.dml import Insert
 
 from worker.adapters.database.capacity import fitting
 from worker.adapters.database.engine import Kind
+from worker.adapters.database.ledger import mark_sent
 from worker.adapters.database.rows import cut_code, cut_message, event, ledger_of, lock_files
 from worker.adapters.database.tables import LATER, POLL, READY, file_events, files, results, uploads
 from worker.adapters.database.transaction import Repository, Transaction, writes
 from worker.adapters.database.types import clean_or_none, clean_value
 from worker.core.lifecycle import FileState, ServiceStatus
-from worker.core.model import Contents, FileId, UploadId, UploadResult, UploadState, Verdict
+from worker.core.model import (
+    Contents,
+    FileId,
+    Sending,
+    UploadId,
+    UploadResult,
+    UploadState,
+    Verdict,
+)
 
 _DESCRIBING = ("name", "size", "sha256", "category", "chatflow_file_id")
 _UNSETTLED = frozenset({UploadState.INTENT, UploadState.SENT})
@@ -46,23 +57,34 @@ _RESULT_COLUMNS = [column.name for column in results.c if column.name != "file_i
 
 
 class RecordStore(Repository):
-    """Verdicts."""
+    """Verdicts, and uploads that are about to be sent."""
 
     @writes
-    def record(self, tx: Transaction, verdicts: Sequence[Verdict]) -> set[FileId]:
-        """Write the verdicts of files in hand, in one transaction, and free their leases."""
-        if not verdicts:
-            return set()
-        return _Writing(tx, fitting(tx, verdicts)).done()
+    def record(
+        self, tx: Transaction, verdicts: Sequence[Verdict], sending: Sequence[Sending] = ()
+    ) -> set[FileId | UploadId]:
+        """Write verdicts and what is sent next, in one transaction."""
+        held = [*(verdict.file for verdict in verdicts), *(each.file for each in sending)]
+        locked = lock_files(tx, held, _READ)
+        done: set[FileId | UploadId] = set()
+        if verdicts:
+            done |= _Writing(tx, fitting(tx, verdicts), locked).done()
+        # After the verdicts: an upload accepted late calls off the one that was meant instead.
+        for profile in {each.profile for each in sending}:
+            theirs = [each.upload for each in sending if each.profile == profile]
+            done |= mark_sent(tx, profile, theirs, locked)
+        return done
 
 
 class _Writing:
     """One call's verdicts and the rows that they become."""
 
-    def __init__(self, tx: Transaction, verdicts: Sequence[Verdict]) -> None:
+    def __init__(
+        self, tx: Transaction, verdicts: Sequence[Verdict], locked: dict[UUID, Row[Any]]
+    ) -> None:
         self.tx = tx
         self.verdicts = verdicts
-        self.locked = lock_files(tx, [verdict.file for verdict in verdicts], _READ)
+        self.locked = locked
         self.ledger = ledger_of(tx, {v.file for v in verdicts if v.upload is not None})
         self.written: set[FileId] = set()
         self.files: list[dict[str, Any]] = []
