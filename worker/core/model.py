@@ -461,8 +461,9 @@ class Claim:
 
     Attributes:
         files: the rows in hand, all with the same `token`.
-        next_wait: seconds until the next row of this crew and lane is due (0: more is due
-            now, None: none is left open), counting a freeze of the profile.
+        next_wait: when there was none: seconds until the next row of this crew and lane is due
+            (None: none is left open), counting a freeze of the profile. 0 when there was some:
+            the next claim tells.
         probing: True when the profile thaws: this one file is the probing call.
     """
 

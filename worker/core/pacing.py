@@ -10,6 +10,7 @@ together; where hurrying must be ruled out, half of the limit is fixed.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 from tenacity import RetryCallState, wait_exponential, wait_random, wait_random_exponential
@@ -67,8 +68,12 @@ def poll_wait(polls: int, age: float) -> float:
     It starts at 1 s and grows by half with each of the `polls` so far, up to 5 s, or a tenth of
     the file's `age` in seconds once that is more, and never beyond 60 s.
     """
-    cap = min(max(5.0, age / 10), 60.0) if math.isfinite(age) else 60.0
-    return _after(wait_exponential(multiplier=1, exp_base=1.5, max=cap), polls + 1)
+    return _growing(polls + 1, min(max(5.0, age / 10), 60.0) if math.isfinite(age) else 60.0)
+
+
+@lru_cache(maxsize=256)  # asked for at every call, mostly for a young file and the lowest cap
+def _growing(attempt: int, cap: float) -> float:
+    return _after(wait_exponential(multiplier=1, exp_base=1.5, max=cap), attempt)
 
 
 def _after(wait: wait_base, attempt: int) -> float:

@@ -12,6 +12,7 @@ from worker.core.model import Claim, ClaimedFile, Crew, StatusReply, Verdict, is
 from worker.core.polling import answered, unanswered
 from worker.core.rules import LEASE
 from worker.errors import CredentialsRefused, ServiceBusy, ServiceUnreachable, TryLater
+from worker.steps.loop import TaskGroup
 from worker.steps.service import BOTH, Service
 from worker.steps.shift import Hand, Pace, Shift
 from worker.steps.stopping import Stopping
@@ -42,10 +43,10 @@ class Polling:
         return store.claim(self._service.profile, self._crew, Lane.POLL, limit, LEASE)
 
     async def _work(self, claim: Claim) -> None:
-        async with anyio.create_task_group() as tasks:
+        async with TaskGroup() as tasks:
             for file in claim.files:
                 poll = partial(self._poll, file, probing=claim.probing)
-                tasks.start_soon(self._hand.work, file, poll)
+                tasks.create_task(self._hand.work(file, poll))
 
     async def _poll(self, file: ClaimedFile, *, probing: bool) -> None:
         if file.due_in > 0:

@@ -44,7 +44,8 @@ class Gate:
 
     def left(self, channel: Channel) -> float:
         """Seconds until this kind of call may be made, 0 when it may be now."""
-        return max(0.0, self._until.get(channel, 0.0) - clock())
+        until = self._until.get(channel)
+        return 0.0 if until is None else max(0.0, until - clock())
 
 
 class Reach:

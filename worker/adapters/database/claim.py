@@ -176,8 +176,7 @@ class ClaimStore(Repository):
         _mark(tx, rows, lane, token, tx.after(lease))
         if probing:
             gates.take_probe(tx, profile, CHANNELS[lane], token)
-        wait = gates.PROBE_SECONDS if probing else _wait_after(tx, crew, lane, len(rows) == limit)
-        return Claim(self._in_hand(tx, rows, lane, token), token, wait, probing)
+        return Claim(self._in_hand(tx, rows, lane, token), token, 0.0, probing)
 
     def _in_hand(
         self, tx: Transaction, rows: Sequence[Row[Any]], lane: Lane, token: LeaseToken
@@ -331,11 +330,6 @@ def next_wait(tx: Transaction, crew: Crew, lane: Lane) -> float | None:
         for row in tx.run(_NEXT[name], {"crew": crew})
     ]
     return min(map(tx.until, moments), default=None)
-
-
-def _wait_after(tx: Transaction, crew: Crew, lane: Lane, full: bool) -> float | None:  # noqa: FBT001
-    # A full claim is followed by another one at once; that one finds out.
-    return 0.0 if full else next_wait(tx, crew, lane)
 
 
 def _held_wait(tx: Transaction, crew: Crew, lane: Lane, gate: Gate) -> float | None:
