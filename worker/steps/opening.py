@@ -47,8 +47,7 @@ class Opening:
 
     async def _open_once(self) -> DialogSession:
         service = self._service
-        with service.timed("dialog"):
-            session = await service.dialogs.open()
+        session = await service.timed("dialog", service.dialogs.open())
         service.reach.reached()
         service.categories = session.node.categories
         if self._froze:

@@ -66,8 +66,7 @@ class Polling:
         if file.chatflow_file_id is None:
             return Verdict(file.id, file.token, FileState.QUEUED, wait=0.0)
         try:
-            with service.timed("status"):
-                reply = await service.statuses.ask(file.chatflow_file_id)
+            reply = await service.timed("status", service.statuses.ask(file.chatflow_file_id))
         except ServiceBusy as error:
             service.reach.reached()
             await service.busy("status", error)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
+from typing import Literal, TypeVar
 
 import anyio
 
@@ -17,6 +17,8 @@ from worker.steps.grouping import persistently
 from worker.steps.learning import Learning
 from worker.steps.loop import clock
 from worker.steps.recorder import Recorder
+
+Reply = TypeVar("Reply")
 
 BOTH: frozenset[Channel] = frozenset({"upload", "status"})
 
@@ -189,12 +191,11 @@ class Service:
                 "chatflow_ingest_files_ended_total", profile=self.profile, state=verdict.state
             )
 
-    @contextmanager
-    def timed(self, channel: str) -> Iterator[None]:
-        """Count a call by its outcome, and note how long it took when it was answered."""
+    async def timed(self, channel: Channel | Literal["dialog"], call: Awaitable[Reply]) -> Reply:
+        """Make a call, count it by its outcome, and note how long it took to be answered."""
         started = clock()
         try:
-            yield
+            reply = await call
         except IngestError as error:
             self._count(channel, type(error).code)
             raise
@@ -203,6 +204,7 @@ class Service:
         self.telemetry.observe(
             "chatflow_ingest_call_seconds", seconds, profile=self.profile, channel=channel
         )
+        return reply
 
     def _count(self, channel: str, outcome: str) -> None:
         self.telemetry.count(

@@ -29,6 +29,7 @@ from worker.core.rules import LEASE
 from worker.errors import GiveUp, IngestError, SourceRejected
 from worker.ports import SourceFile
 from worker.steps.grouping import persistently
+from worker.steps.loop import TaskGroup
 from worker.steps.opening import Opening
 from worker.steps.service import Service
 from worker.steps.shift import Hand, Pace, Shift
@@ -201,10 +202,10 @@ class Submitting:
             for upload, each, ready in load
         )
         await self._service.recorder.begin(DialogLoad(self._service.profile, session, intents))
-        async with anyio.create_task_group() as tasks:
+        async with TaskGroup() as tasks:
             for upload, each, ready in load:
                 work = partial(self._upload, session, upload, each, ready, probing=probing)
-                tasks.start_soon(self._hand.work, ready.file, work)
+                tasks.create_task(self._hand.work(ready.file, work))
 
     async def _upload(
         self,

@@ -68,8 +68,7 @@ class Uploading:
     ) -> Verdict:
         service = self._service
         try:
-            with service.timed("upload"):
-                reply = await service.uploads.upload(form, content)
+            reply = await service.timed("upload", service.uploads.upload(form, content))
         except anyio.get_cancelled_exc_class():
             # The process stops and can't wait for the reply: say honestly that nobody knows.
             # The caller's scope is shielded, so this verdict still gets recorded.

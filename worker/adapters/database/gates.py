@@ -50,27 +50,20 @@ def _looked_up(column: Column[Any], condition: ColumnElement[bool]) -> Label[Any
     return select(column).where(condition).scalar_subquery().label(column.name)
 
 
-STANDING = (
+# One row in any case, also for a profile that was never frozen or paused.
+_LOOK = select(
     utcnow().label("now"),
     _looked_up(service_state.c.frozen_until, _THIS),
     _looked_up(service_state.c.probe_until, _THIS),
     _looked_up(service_state.c.probe_token, _THIS),
     _looked_up(pauses.c.paused_at, _PAUSED),
 )
-"""How a gate stands, for `read`: columns of any statement with the parameters `profile` and
-`channel`, there also for a profile that was never frozen or paused."""
-
-_LOOK = select(*STANDING)
 _LOCK = select(service_state).where(_THIS).with_for_update()
 
 
 def look(tx: Transaction, profile: str, channel: Channel) -> Gate:
     """Read the gate, and the clock with it."""
-    return read(tx, tx.run(_LOOK, {"profile": profile, "channel": channel}).one())
-
-
-def read(tx: Transaction, row: Row[Any]) -> Gate:
-    """The gate, from a row with the columns `STANDING`."""
+    row = tx.run(_LOOK, {"profile": profile, "channel": channel}).one()
     tx.looked_at(row.now)
     return Gate("paused", PAUSE_LOOK) if row.paused_at is not None else _judged(tx, row)
 

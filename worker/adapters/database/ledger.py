@@ -5,37 +5,16 @@ A row is only written by who has locked its file's row (`rows.lock_files`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, Update, bindparam, select, update
+from sqlalchemy import Row
 
-from worker.adapters.database import gates
-from worker.adapters.database.engine import Kind
-from worker.adapters.database.gates import Gate
-from worker.adapters.database.rows import FENCE, among, ledger_of, lock_files
+from worker.adapters.database.rows import FENCE, ledger_of, lock_files
 from worker.adapters.database.tables import dialogs, uploads
 from worker.adapters.database.transaction import Repository, Transaction, writes
 from worker.core.model import DialogLoad, Intent, UploadId, UploadState
-
-_SENDABLE = frozenset({UploadState.INTENT, UploadState.SENT})
-
-
-_NAMED = (uploads.c.id, uploads.c.file_id, uploads.c.state, uploads.c.lease_token)
-
-
-@cache
-def _chosen(kind: Kind) -> Select[Any]:
-    """Uploads, and how their profile's gate stands."""
-    return select(*_NAMED, *gates.STANDING).where(among(kind, uploads.c.id, "ids"))
-
-
-@cache
-def _send(kind: Kind) -> Update:
-    marks = {"state": UploadState.SENT.value, "sent_at": bindparam("now")}
-    return update(uploads).where(among(kind, uploads.c.id, "ids")).values(marks)
 
 
 class LedgerStore(Repository):
@@ -52,18 +31,6 @@ class LedgerStore(Repository):
         tx.insert(dialogs, [_dialog(tx, load) for load in loads], ignore=True)
         _insert_intents(tx, loads, held)
         return held
-
-
-def mark_sent(
-    tx: Transaction, profile: str, ids: Collection[UploadId], locked: Mapping[UUID, Row[Any]]
-) -> set[UploadId]:
-    """Turn those intents into `sent` that may be sent; `locked` has their files."""
-    looked_for = {"ids": list(ids), "profile": profile, "channel": "upload"}
-    rows = tx.run(_chosen(tx.kind), looked_for).all()
-    passing = [row for row in rows if _may_be_sent(row, locked, gates.read(tx, row))]
-    if fresh := [row.id for row in passing if row.state == UploadState.INTENT]:
-        tx.run(_send(tx.kind), {"ids": fresh, "now": tx.now})
-    return {UploadId(row.id) for row in passing}
 
 
 def _token(locked: Mapping[UUID, Row[Any]], file: UUID) -> UUID | None:
@@ -110,13 +77,3 @@ def _intent(tx: Transaction, load: DialogLoad, intent: Intent, attempt: int) -> 
         "size": intent.size,
         "created_at": tx.now,
     }
-
-
-def _may_be_sent(upload: Row[Any], locked: Mapping[UUID, Row[Any]], gate: Gate) -> bool:
-    if gate.state in {"paused", "frozen"}:
-        return False
-    # `sent` passes too: the caller asks again only when the answer to its first call was lost,
-    # and so has sent nothing yet.
-    held = _token(locked, upload.file_id) == upload.lease_token
-    probe_only = gate.state == "thawing" and upload.lease_token != gate.probe
-    return held and not probe_only and upload.state in _SENDABLE

@@ -23,9 +23,10 @@ from sqlalchemy import Row
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
+from worker.adapters.database import gates
 from worker.adapters.database.capacity import fitting
 from worker.adapters.database.engine import Kind
-from worker.adapters.database.ledger import mark_sent
+from worker.adapters.database.gates import Gate
 from worker.adapters.database.rows import cut_code, cut_message, event, ledger_of, lock_files
 from worker.adapters.database.tables import LATER, POLL, READY, file_events, files, results, uploads
 from worker.adapters.database.transaction import Repository, Transaction, writes
@@ -64,41 +65,45 @@ class RecordStore(Repository):
         self, tx: Transaction, verdicts: Sequence[Verdict], sending: Sequence[Sending] = ()
     ) -> set[FileId | UploadId]:
         """Write verdicts and what is sent next, in one transaction."""
-        held = [*(verdict.file for verdict in verdicts), *(each.file for each in sending)]
-        locked = lock_files(tx, held, _READ)
-        done: set[FileId | UploadId] = set()
-        if verdicts:
-            done |= _Writing(tx, fitting(tx, verdicts), locked).done()
-        # After the verdicts: an upload accepted late calls off the one that was meant instead.
-        for profile in {each.profile for each in sending}:
-            theirs = [each.upload for each in sending if each.profile == profile]
-            done |= mark_sent(tx, profile, theirs, locked)
-        return done
+        if not verdicts and not sending:
+            return set()
+        return _Writing(tx, fitting(tx, verdicts), sending).done()
 
 
 class _Writing:
-    """One call's verdicts and the rows that they become."""
+    """One call's verdicts and uploads, and the rows that they become."""
 
     def __init__(
-        self, tx: Transaction, verdicts: Sequence[Verdict], locked: dict[UUID, Row[Any]]
+        self, tx: Transaction, verdicts: Sequence[Verdict], sending: Sequence[Sending]
     ) -> None:
         self.tx = tx
         self.verdicts = verdicts
-        self.locked = locked
-        self.ledger = ledger_of(tx, {v.file for v in verdicts if v.upload is not None})
+        self.sending = sending
+        ending = [verdict.file for verdict in verdicts if verdict.upload is not None]
+        beginning = [each.file for each in sending]
+        self.locked = lock_files(tx, [*(verdict.file for verdict in verdicts), *beginning], _READ)
+        self.ledger = ledger_of(tx, {*ending, *beginning})
+        self.gates = {
+            profile: gates.look(tx, profile, "upload")
+            for profile in {each.profile for each in sending}
+        }
         self.written: set[FileId] = set()
+        self.cleared: set[UploadId] = set()
         self.files: list[dict[str, Any]] = []
         self.unchanged: list[dict[str, Any]] = []
         self.results: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
         self.uploads: list[dict[str, Any]] = []
 
-    def done(self) -> set[FileId]:
+    def done(self) -> set[FileId | UploadId]:
         for verdict in self.verdicts:
             if verdict.file in self.locked:
                 self._judge(verdict, self.locked[verdict.file])
+        for each in self.sending:
+            if each.file in self.locked:
+                self._send(each, self.locked[each.file])
         self._write()
-        return self.written
+        return self.written | self.cleared
 
     def _judge(self, verdict: Verdict, file: Row[Any]) -> None:
         counted = self._settle(verdict)
@@ -111,23 +116,24 @@ class _Writing:
 
     def _settle(self, verdict: Verdict) -> bool:
         """Write how the upload ended; whether somebody counted it as an attempt before."""
-        upload = self._ledger_row(verdict)
-        if upload is None or verdict.upload is None:
+        if verdict.upload is None:
+            return False
+        upload = self._ledger_row(verdict.file, verdict.upload.id)
+        if upload is None:
             return False
         if _teaches(upload.state, verdict.upload.state):
-            self.uploads.append(_ended(self.tx, verdict.upload))
+            self.uploads.append(_ended(self.tx, upload, verdict.upload))
         return upload.state not in _UNSETTLED
 
-    def _ledger_row(self, verdict: Verdict) -> Row[Any] | None:
-        if verdict.upload is None:
-            return None
-        entries = self.ledger.get(verdict.file, [])
-        return next((row for row in entries if row.id == verdict.upload.id), None)
+    def _ledger_row(self, file: FileId, upload: UploadId) -> Row[Any] | None:
+        return next((row for row in self.ledger.get(file, []) if row.id == upload), None)
 
     def _adopts(self, verdict: Verdict, file: Row[Any]) -> bool:
         """Whether a file takes up an upload that was accepted after its lease was lost."""
-        upload = self._ledger_row(verdict)
-        if upload is None or verdict.upload is None:
+        if verdict.upload is None:
+            return False
+        upload = self._ledger_row(verdict.file, verdict.upload.id)
+        if upload is None:
             return False
         newer = [row for row in self.ledger[verdict.file] if row.attempt > upload.attempt]
         adopts = (
@@ -138,8 +144,17 @@ class _Writing:
         )
         if adopts:  # the lease ends with it, so what somebody else meant to send won't be
             meant = [row for row in newer if row.state == UploadState.INTENT]
-            self.uploads += [_ended(self.tx, _withdrawn(row)) for row in meant]
+            self.uploads += [_ended(self.tx, row, _withdrawn(row)) for row in meant]
         return adopts
+
+    def _send(self, each: Sending, file: Row[Any]) -> None:
+        upload = self._ledger_row(each.file, each.upload)
+        freed = each.file in self.written  # by a verdict just now, an upload accepted late
+        if upload is None or freed or not _may_be_sent(upload, file, self.gates[each.profile]):
+            return
+        self.cleared.add(each.upload)
+        if upload.state == UploadState.INTENT:
+            self.uploads.append(_sent(self.tx, upload))
 
     # --- the file ---
 
@@ -182,14 +197,37 @@ def _withdrawn(upload: Row[Any]) -> UploadResult:
     return UploadResult(UploadId(upload.id), UploadState.WITHDRAWN)
 
 
-def _ended(tx: Transaction, upload: UploadResult) -> dict[str, Any]:
+def _ended(tx: Transaction, upload: Row[Any], result: UploadResult) -> dict[str, Any]:
     return {
         "id": upload.id,
-        "state": upload.state.value,
-        "chatflow_file_id": upload.chatflow_file_id,
-        "code": cut_code(upload.error),
-        "message": cut_message(upload.error),
+        "state": result.state.value,
+        "chatflow_file_id": result.chatflow_file_id,
+        "code": cut_code(result.error),
+        "message": cut_message(result.error),
+        "sent_at": upload.sent_at,
         "ended_at": tx.now,
+    }
+
+
+def _may_be_sent(upload: Row[Any], file: Row[Any], gate: Gate) -> bool:
+    if gate.state in {"paused", "frozen"}:
+        return False
+    # `sent` passes too: the caller asks again only when the answer to its first call was lost,
+    # and so has sent nothing yet.
+    held = file.lease_token == upload.lease_token
+    probe_only = gate.state == "thawing" and upload.lease_token != gate.probe
+    return held and not probe_only and upload.state in _UNSETTLED
+
+
+def _sent(tx: Transaction, upload: Row[Any]) -> dict[str, Any]:
+    return {
+        "id": upload.id,
+        "state": UploadState.SENT.value,
+        "chatflow_file_id": None,
+        "code": None,
+        "message": None,
+        "sent_at": tx.now,
+        "ended_at": None,
     }
 
 
