@@ -10,7 +10,7 @@ from anyio import to_thread
 
 from worker.core.model import ClaimedFile, FileKind, Observation
 from worker.core.planning import format_of
-from worker.core.readiness import Sketch, schedule_for, scout_share, size_class
+from worker.core.readiness import Schedule, Sketch, schedule_for, scout_share, size_class
 from worker.errors import StoreUnavailable
 from worker.ports import Experience
 from worker.steps.loop import clock
@@ -41,6 +41,7 @@ class Learning:
         self._profile = profile
         self._price = price
         self._sketches: dict[FileKind, Sketch] = {}
+        self._schedules: dict[FileKind, Schedule] = {}  # of these sketches, as far as needed
         self._seen: list[tuple[float, Observation]] = []  # with the moment of the upload
 
     def first_wait(self, file: ClaimedFile, category: str, size: int) -> float:
@@ -48,14 +49,20 @@ class Learning:
 
         Its row does not hold yet what the upload found out: category, and size in bytes.
         """
-        sketch = self._sketches.get(_kind(file, category, size))
-        schedule = schedule_for(sketch, self._price)
+        schedule = self._schedule(_kind(file, category, size))
         return schedule.wait(0.0, 0, scout_share(file.id))
 
     def next_wait(self, file: ClaimedFile) -> float:
         """Seconds until a file that was asked for just now should be asked for again."""
-        sketch = self._sketches.get(_kind(file, file.category or "", file.size))
-        return schedule_for(sketch, self._price).wait(file.age, file.polls + 1)
+        schedule = self._schedule(_kind(file, file.category or "", file.size))
+        return schedule.wait(file.age, file.polls + 1)
+
+    def _schedule(self, kind: FileKind) -> Schedule:
+        schedule = self._schedules.get(kind)
+        if schedule is None:
+            schedule = schedule_for(self._sketches.get(kind), self._price)
+            self._schedules[kind] = schedule
+        return schedule
 
     def ready(self, file: ClaimedFile) -> None:
         """The file was found ready by the status call that was made just now."""
@@ -76,6 +83,7 @@ class Learning:
                 told = [seen for _, seen in ripe]
                 await to_thread.run_sync(self._store.learn, self._profile, told)
             self._sketches = await to_thread.run_sync(self._store.sketches, self._profile)
+            self._schedules = {}
         except StoreUnavailable:
             self._seen = ripe + self._seen
 
