@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from worker.core.lifecycle import FileState, Lane
 from worker.core.model import (
@@ -40,8 +40,10 @@ from worker.core.model import (
     UploadReply,
     Verdict,
 )
-from worker.core.readiness import Sketch
 from worker.errors import Channel, SourceRejected
+
+if TYPE_CHECKING:  # for every command imports this module, and waits for what it imports
+    from worker.core.readiness import Sketch
 
 EventName = Literal[
     "batch_finished",
