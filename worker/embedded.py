@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from math import inf
-from threading import Thread
+from threading import Event, Thread
 from types import TracebackType
 from typing import Self
 
@@ -29,9 +29,10 @@ from worker.settings import Settings
 HOURS = Hours(grace=10.0, tick=0.25)
 """An interrupted run has to be gone within 15 seconds, so its grace is shorter than a fleet's."""
 
-LOOK_EVERY = 0.2
+LOOK_EVERY = 0.5
 LOOK_SHARE = 10
-"""A look at a large batch takes long, and must leave the work most of the time."""
+"""Seconds between two looks at how far the run is, and how many times longer than a look took:
+one at a large batch takes long, and must leave the work most of the time."""
 
 
 class EmbeddedRun:
@@ -50,6 +51,7 @@ class EmbeddedRun:
         self._batch = batch
         self._profile = profile
         self._crew = run_crew(batch)
+        self._finished = Event()
         self._exits = ExitStack()
 
     def __enter__(self) -> Self:
@@ -64,6 +66,7 @@ class EmbeddedRun:
                 CeleryWaker(),
                 crew=self._crew,
                 hours=HOURS,
+                on_finished=self._finished.set,
             )
             exits.callback(runtime.close)
             install(runtime)
@@ -96,7 +99,8 @@ class EmbeddedRun:
             left = inf if end is None else end - time.monotonic()
             if left <= 0:
                 return status
-            time.sleep(min(left, max(LOOK_EVERY, LOOK_SHARE * took)))
+            self._finished.wait(min(left, max(LOOK_EVERY, LOOK_SHARE * took)))
+            self._finished.clear()
 
     def _start(self) -> tuple[WorkController, Thread]:
         state.should_stop = state.should_terminate = None  # Celery keeps these for the process

@@ -70,6 +70,7 @@ class Runtime:
     Args:
         crew: the one crew that this process belongs to; None for a worker of the fleet, which
             attends to every profile and delivers notifications.
+        on_finished: called, from a thread, when this process has found batches finished.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Runtime:
         telemetry: Telemetry | None = None,
         crew: Crew | None = None,
         hours: Hours | None = None,
+        on_finished: Callable[[], None] = lambda: None,
     ) -> None:
         silence_libraries()
         gc.set_threshold(*COLLECT_AFTER)
@@ -90,6 +92,7 @@ class Runtime:
         self._waker = waker
         self._crew = crew
         self._hours = hours or Hours()
+        self._on_finished = on_finished
         # One run works on a database at a time, and takes over the share of one that was killed.
         self._holder = "run" if crew is not None else str(uuid4())
         self._exits = ExitStack()
@@ -132,7 +135,8 @@ class Runtime:
 
     def sweep(self) -> None:
         """Sweep once."""
-        sweep.finish(self.store, self.telemetry)
+        if sweep.finish(self.store, self.telemetry):
+            self._on_finished()
         if self._crew is None and self.store.notifications_due():
             self._waker.wake_notify()
         sweep.wake_due(self.store, self._waker, mine=self._is_mine, busy=self._is_busy)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from anyio import to_thread
 
-from worker.core.model import Crew, Due
+from worker.core.model import BatchId, Crew, Due
 from worker.errors import CredentialsRefused, IngestError, NoUploadNode
 from worker.ports import Dialogs, Store, Telemetry, Waker
 from worker.steps.service import PROBE_EVERY
@@ -21,11 +21,13 @@ LOOK_AHEAD = 1.0
 """Seconds ahead that due work is looked for: a shift waits that long for it."""
 
 
-def finish(store: Store, telemetry: Telemetry) -> None:
-    """Stamp batches that have no open file left."""
+def finish(store: Store, telemetry: Telemetry) -> list[BatchId]:
+    """Stamp batches that have no open file left; returns which."""
     unfinished = store.unfinished()
-    for batch in store.finish(unfinished) if unfinished else ():
+    finished = store.finish(unfinished) if unfinished else []
+    for batch in finished:
         telemetry.event("batch_finished", batch=str(batch))
+    return finished
 
 
 def wake_due(
