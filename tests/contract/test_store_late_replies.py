@@ -1,8 +1,8 @@
 """A reply that comes after its worker's lease was lost, whatever others have begun meanwhile."""
 
-from tests.contract.bench import Bench
+from tests.contract.bench import PROFILE, Bench
 from worker.core.lifecycle import FileState, Lane
-from worker.core.model import ErrorNote, UploadResult, UploadState, Verdict
+from worker.core.model import ErrorNote, Sending, UploadResult, UploadState, Verdict
 
 
 def refused(bench: Bench, file) -> Verdict:
@@ -33,6 +33,19 @@ def test_an_upload_that_is_only_meant_gives_way_to_an_acceptance(bench: Bench):
     assert polled.chatflow_file_id == late.chatflow_file_id
     states = [upload.state for upload in bench.store.story(new.id).uploads]
     assert states == [UploadState.ACCEPTED, UploadState.WITHDRAWN]
+
+
+def test_an_acceptance_in_the_same_transaction_comes_before_the_upload_meant_instead(bench: Bench):
+    late, new = sent_by_a_worker_that_lost_its_lease(bench)
+    (meant,) = bench.begin([new])
+    bench.batch(1)
+    other = bench.claim().files
+    (going,) = bench.begin(other)
+    sending = [Sending(PROFILE, new.id, meant), Sending(PROFILE, other[0].id, going)]
+    assert bench.store.record([late], sending) == {new.id, going}
+    states = [upload.state for upload in bench.store.story(new.id).uploads]
+    assert states == [UploadState.ACCEPTED, UploadState.WITHDRAWN]
+    assert [u.state for u in bench.store.story(other[0].id).uploads] == [UploadState.SENT]
 
 
 def test_an_acceptance_counts_when_the_newer_upload_came_to_nothing(bench: Bench):

@@ -77,3 +77,17 @@ async def test_an_item_that_breaks_its_transaction_harms_only_itself():
     outcomes = await put_all(table, range(4))
     assert isinstance(outcomes.pop(2), ValueError)
     assert outcomes == {0: True, 1: True, 3: True}
+
+
+async def test_an_owner_that_does_not_wait_any_more_harms_nobody():
+    table = Table()
+    group = GroupCommit(table.write, lambda item: item, gather=0.0)
+    async with anyio.create_task_group() as tasks:
+        async with anyio.create_task_group() as gone:
+            gone.start_soon(group.put, "gone")
+            await anyio.wait_all_tasks_blocked()
+            gone.cancel_scope.cancel()
+        tasks.start_soon(group.run)
+        assert await group.put("here")
+        tasks.cancel_scope.cancel()
+    assert table.groups == [["gone", "here"]]
