@@ -140,6 +140,7 @@ async def test_what_is_small_is_read_when_it_is_looked_at(files: FileSources, ro
     (root / "large").write_bytes(b"l" * (SMALL + 1))
     small, gone, large = files.look([f"{root}/small", f"{root}/gone", f"{root}/large"])
     assert isinstance(gone, SourceRejected)
+    assert [small.name, large.name] == ["small", "large"]
     (root / "small").unlink()
     for found, data in ((small, b"s" * SMALL), (large, b"l" * (SMALL + 1))):
         assert isinstance(found, LookedAt)
@@ -338,7 +339,7 @@ async def test_a_url_below_a_root_is_streamed(memory: fsspec.AbstractFileSystem)
     files = FileSources(["memory://calls"], 4 * PIECE)
     for source in ("memory://calls/2026/a.wav", "MEMORY:///calls/2026/a.wav"):
         found = files.examine(source)
-        assert found.size == len(data)
+        assert (found.name, found.size) == ("a.wav", len(data))
     read_data, digest = await read(files, "memory://calls/2026/a.wav")
     assert (read_data, digest) == (data, hashlib.sha256(data).hexdigest())
 
