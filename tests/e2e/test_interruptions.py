@@ -139,6 +139,11 @@ def hanging_uploads_are_left(shell, number):
     ended, _, err = kill(process, number)
     assert ended == 128 + number
     assert time.monotonic() - began < 15
+    lines = shell.results(batch_in(err)).values()
+    stories = [shell.story(line["file_id"]) for line in lines]
+    assert [[upload["state"] for upload in each["uploads"]] for each in stories] == [
+        ["unknown"]
+    ] * 2
     resumed = shell.type("run", "--resume", batch_in(err), "--json")
     assert resumed.json["counts"] == {"succeeded": 2}
     assert {line["upload_attempts"] for line in shell.results(batch_in(err)).values()} == {2}
