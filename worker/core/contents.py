@@ -15,7 +15,8 @@ from typing import Any
 
 import orjson
 
-from worker.core.model import Contents
+from worker.core.json_size import holds_too_much
+from worker.core.model.wire import Contents
 
 _DEEPEST = 100
 """Nesting beyond this is no transcript; such contents stay text."""
@@ -139,9 +140,9 @@ def _flatten(items: list[Any]) -> list[Any]:
 
 
 def _decode_text(text: str) -> list[Any] | dict[str, Any] | None:
-    """Read a text as a JSON list or object; None when it is neither."""
+    """Read a text as a JSON list or object; None when it is neither, or too much of it."""
     inner = _without_fence(text)
-    if not inner.startswith(("[", "{", "(", '"')):
+    if not inner.startswith(("[", "{", "(", '"')) or holds_too_much(inner):
         return None
     for read in (_read_json, _read_repr, _read_broken_repr, _read_repaired):
         value = read(inner)

@@ -48,6 +48,8 @@ class BatchState(StrEnum):
     RUNNING = "running"
     FINISHED = "finished"
     CANCELLED = "cancelled"
+    REJECTED = "rejected"
+    """What was handed in could not be taken in: it has a reason, and no files."""
 
 
 class ServiceStatus(IntEnum):
@@ -66,6 +68,18 @@ class ServiceStatus(IntEnum):
     def known(cls, number: int | None) -> ServiceStatus | None:
         """The status with this number, or None for one the protocol does not name."""
         return cls._value2member_map_.get(number) if number is not None else None  # type: ignore[return-value]
+
+    @classmethod
+    def word(cls, number: int) -> str:
+        """What it means, in a word or two."""
+        known = cls.known(number)
+        return "unknown" if known is None else known.name.replace("_", " ").lower()
+
+
+ENDED_BADLY = frozenset(
+    {ServiceStatus.UPLOAD_FAILED, ServiceStatus.PARSE_FAILED, ServiceStatus.FLOW_FAILED}
+)
+"""What is left to a file with one of these is another upload."""
 
 
 class SettleAt(StrEnum):
@@ -105,8 +119,13 @@ TRANSITIONS = MappingProxyType(
                 FileState.CANCELLED,
             }
         ),
-        # Terminal states are left only by `retry`.
-        FileState.SUCCEEDED: frozenset(),
+    }
+)
+"""From each open state, the states a file may go to."""
+
+RETRIES = MappingProxyType(
+    {
+        FileState.SUCCEEDED: frozenset[FileState](),
         FileState.PARTIAL: frozenset({FileState.QUEUED}),
         FileState.FAILED: frozenset({FileState.QUEUED, FileState.POLLING}),
         FileState.TIMED_OUT: frozenset({FileState.POLLING, FileState.QUEUED}),
@@ -114,9 +133,108 @@ TRANSITIONS = MappingProxyType(
         FileState.CANCELLED: frozenset({FileState.QUEUED, FileState.POLLING}),
     }
 )
-"""From each state, the states a file may go to."""
+"""From each terminal state, the states that `retry`, and nothing else, may open a file in."""
 
 
-def may_become(old: FileState, new: FileState) -> bool:
-    """Whether a file may go from `old` to `new`; staying where it is always may be."""
-    return old is new or new in TRANSITIONS[old]
+class ForbiddenTransition(RuntimeError):
+    """Code of ours tried to move a file as no table allows: nothing of it was written."""
+
+    def __init__(self, old: FileState, new: FileState, *, how: str) -> None:
+        super().__init__(f"a file that is {old} can't become {new} {how}")
+
+
+def advance(old: FileState, new: FileState) -> FileState:
+    """The new state of an open file; it may also stay what it is.
+
+    A terminal state is written once, and left by `reopen` alone.
+
+    Raises:
+        ForbiddenTransition: the table does not allow it.
+    """
+    if new is old and not old.is_terminal:
+        return new
+    if new not in TRANSITIONS.get(old, ()):
+        raise ForbiddenTransition(old, new, how="by itself")
+    return new
+
+
+def may_reopen(old: FileState, new: FileState) -> bool:
+    """Whether `retry` may open a file in the state `new` that ended as `old`."""
+    return new in RETRIES.get(old, ())
+
+
+def reopen(old: FileState, new: FileState) -> FileState:
+    """The new state of a file that ended as `old` and is opened again by `retry`.
+
+    Raises:
+        ForbiddenTransition: the table does not allow it, or the file is open.
+    """
+    if not may_reopen(old, new):
+        raise ForbiddenTransition(old, new, how="by `retry`")
+    return new
+
+
+def take_over(old: FileState, new: FileState) -> FileState:
+    """The new state of a file that is given the result of the same bytes, without an upload.
+
+    Raises:
+        ForbiddenTransition: it was not about to be uploaded, or has not succeeded.
+    """
+    if (old, new) != (FileState.SUBMITTING, FileState.SUCCEEDED):
+        raise ForbiddenTransition(old, new, how="with another file's result")
+    return new
+
+
+class FileEventName(StrEnum):
+    """What a file's story is told in: each entry of `file_events` has one of these names.
+
+    An entry that only tells of a new state has that state's name.
+    """
+
+    QUEUED = "queued"
+    SUBMITTING = "submitting"
+    POLLING = "polling"
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+
+    LEASE_LOST = "lease_lost"  # its holder died or froze; somebody else has claimed it
+    HANDED_BACK = "handed_back"  # its holder could not work it now
+    HANDED_OVER = "handed_over"  # to another crew
+    RETRIED = "retried"
+    STATUS = "status"  # the service told another number than before
+    REUSED = "reused"  # the same bytes had been ingested before: their result is this one's too
+    POLL_FAILED = "poll_failed"
+    UNKNOWN_STATUS = "unknown_status"
+    NO_FILE_ID = "no_file_id"  # there was nothing to ask the service by
+    UPLOAD_FAILED = "upload_failed"  # the service said so: status 3
+    UPLOAD_REFUSED = "upload_refused"
+    UPLOAD_UNKNOWN = "upload_unknown"
+    UPLOAD_WITHDRAWN = "upload_withdrawn"
+    TAKEN_AWAY = "taken_away"  # deleted or moved, as its schedule wants
+    NOT_TAKEN_AWAY = "not_taken_away"
+
+    @classmethod
+    def of(cls, state: FileState) -> FileEventName:
+        """The name of the entry that only tells of this new state."""
+        return cls(state.value)
+
+
+def check_step(old: FileState, event: FileEventName, new: FileState) -> None:
+    """Hold one entry of a file's story against the tables.
+
+    Raises:
+        ForbiddenTransition: the entry could not follow where the file stood.
+    """
+    if event is FileEventName.RETRIED:
+        reopen(old, new)
+    elif event is FileEventName.REUSED:
+        take_over(old, new)
+    elif event not in _AFTERWARDS or new is not old:
+        advance(old, new)
+
+
+_AFTERWARDS = frozenset({FileEventName.TAKEN_AWAY, FileEventName.NOT_TAKEN_AWAY})

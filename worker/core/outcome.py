@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
+from worker.codes import ErrorCode
 from worker.core.contents import is_empty
 from worker.core.lifecycle import FileState, ServiceStatus, SettleAt
-from worker.core.model import ErrorNote, StatusReply
+from worker.core.model.files import ErrorNote
+from worker.core.model.wire import StatusReply
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +35,24 @@ class SubmitAgain:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class Final:
     """The file's end; whatever contents the reply brought are kept with it."""
 
     state: FileState
     error: ErrorNote | None = None
 
 
-Outcome = GoOn | GoOnParsed | SubmitAgain | Ended
+Outcome = GoOn | GoOnParsed | SubmitAgain | Final
 
 
-def decide(reply: StatusReply, *, settle_at: SettleAt, parsed: bool, expired: bool) -> Outcome:
+def decide(
+    reply: StatusReply,
+    *,
+    settle_at: SettleAt,
+    parsed: bool,
+    expired: bool,
+    flow_failed_succeeds: bool = False,
+) -> Outcome:
     """Decide on one status reply.
 
     Args:
@@ -52,12 +61,19 @@ def decide(reply: StatusReply, *, settle_at: SettleAt, parsed: bool, expired: bo
         parsed: status 5 was seen before and its contents are stored.
         expired: the poll deadline is over. What the service has settled still counts, and so
             does a failed upload: its successor gets a deadline of its own.
+        flow_failed_succeeds: 8 with contents is a success, and 8 without is not yet the end.
+            Observed with a client that works in the service's OCR mode: there 8, "flow failed",
+            is how a file ends well, and until its contents come the status says nothing.
     """
-    outcome = _by_status(reply, settle_at, parsed=parsed)
+    outcome: Outcome
+    if flow_failed_succeeds and reply.status == ServiceStatus.FLOW_FAILED:
+        outcome = GoOn() if is_empty(reply.parse_content) else Final(FileState.SUCCEEDED)
+    else:
+        outcome = _by_status(reply, settle_at, parsed=parsed)
     if not expired:
         return outcome
     match outcome:
-        case Ended() | SubmitAgain():
+        case Final() | SubmitAgain():
             return outcome
         case GoOnParsed():
             return _out_of_time(parsed=True)
@@ -76,7 +92,7 @@ def _by_status(reply: StatusReply, settle_at: SettleAt, *, parsed: bool) -> Outc
         case ServiceStatus.PARSED if settle_at is SettleAt.FLOW:
             return GoOnParsed()
         case ServiceStatus.PARSED | ServiceStatus.FLOW_SUCCEEDED:
-            return Ended(FileState.SUCCEEDED)
+            return Final(FileState.SUCCEEDED)
         case (
             ServiceStatus.UPLOAD_FAILED | ServiceStatus.PARSE_FAILED | ServiceStatus.FLOW_FAILED
         ) as failure:
@@ -87,26 +103,30 @@ def _by_status(reply: StatusReply, settle_at: SettleAt, *, parsed: bool) -> Outc
 
 def _failed(status: ServiceStatus, reply: StatusReply, *, parsed: bool) -> Outcome:
     if status is ServiceStatus.UPLOAD_FAILED:
-        return SubmitAgain(_note("upload_failed", reply, "the service failed to take the file"))
+        return SubmitAgain(
+            _note(ErrorCode.UPLOAD_FAILED, reply, "the service failed to take the file")
+        )
     if status is ServiceStatus.PARSE_FAILED:
-        error = _note("parse_failed", reply, "the service failed to parse the file")
-        return Ended(FileState.FAILED, error)
+        error = _note(ErrorCode.PARSE_FAILED, reply, "the service failed to parse the file")
+        return Final(FileState.FAILED, error)
     return _flow_failed(reply, parsed=parsed)
 
 
-def _flow_failed(reply: StatusReply, *, parsed: bool) -> Ended:
+def _flow_failed(reply: StatusReply, *, parsed: bool) -> Final:
     """A failed flow loses nothing that parsing has brought, now or earlier."""
     kept = parsed or not is_empty(reply.parse_content)
-    error = _note("flow_failed", reply, "the flow failed")
-    return Ended(FileState.PARTIAL if kept else FileState.FAILED, error)
+    error = _note(ErrorCode.FLOW_FAILED, reply, "the flow failed")
+    return Final(FileState.PARTIAL if kept else FileState.FAILED, error)
 
 
-def _out_of_time(*, parsed: bool) -> Ended:
+def _out_of_time(*, parsed: bool) -> Final:
     if parsed:
-        error = ErrorNote("deadline", "parsed, but the flow did not end before the deadline")
-        return Ended(FileState.PARTIAL, error)
-    error = ErrorNote("deadline", "no final status before the deadline")
-    return Ended(FileState.TIMED_OUT, error)
+        error = ErrorNote(
+            ErrorCode.DEADLINE, "parsed, but the flow did not end before the deadline"
+        )
+        return Final(FileState.PARTIAL, error)
+    error = ErrorNote(ErrorCode.DEADLINE, "no final status before the deadline")
+    return Final(FileState.TIMED_OUT, error)
 
 
 def _note(code: str, reply: StatusReply, otherwise: str) -> ErrorNote:

@@ -6,9 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from worker.core.model import Category, ErrorNote, FileId, ParseMethod, UploadForm, UploadNode
+from worker.codes import ErrorCode
+from worker.core.model.files import ErrorNote
+from worker.core.model.ids import FileId
+from worker.core.model.wire import Category, ParseMethod, UploadForm, UploadNode
 
-_SYNONYMS = {"text": "txt"}
+_SYNONYMS = {"text": "txt"}  # a category's formats and a file's own are held against each other so
 
 IMAGE_FORMATS = frozenset(
     {
@@ -29,7 +32,13 @@ IMAGE_FORMATS = frozenset(
         "webp",
     }
 )
-"""Formats that the service knows as "Image" when a parse method does not name them."""
+"""Formats that the service knows by the one word "Image".
+
+Observed with working clients: a live node's parse methods name `pdf` and `Image` and no other
+format, so "Image" in a method stands for every picture. The vendor's reference gives the same
+word as the upload's `file_format` where no method names the picture's own format.
+"""
+_IMAGE = "Image"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +129,7 @@ def _canonical(file_format: str) -> str:
 
 
 def _unnamed_format(name: str) -> str:
-    return "Image" if format_of(name) in IMAGE_FORMATS else ""
+    return _IMAGE if format_of(name) in IMAGE_FORMATS else ""
 
 
 def _takes(category: Category, file_format: str) -> bool:
@@ -139,16 +148,18 @@ def _place(candidate: Candidate, categories: Sequence[Category]) -> int | ErrorN
 def _refusal(candidate: Candidate, file_format: str, categories: Sequence[Category]) -> ErrorNote:
     found = f'"{candidate.name}" is {f"a {file_format} file" if file_format else "of no format"}'
     if candidate.wanted is None:
-        return ErrorNote("unsupported_format", f"{found}; the service takes {_formats(categories)}")
+        return ErrorNote(
+            ErrorCode.UNSUPPORTED_FORMAT, f"{found}; the service takes {_formats(categories)}"
+        )
     named = [category for category in categories if category.name == candidate.wanted]
     if named:
         return ErrorNote(
-            "unsupported_format",
+            ErrorCode.UNSUPPORTED_FORMAT,
             f'{found}; category "{candidate.wanted}" takes {_formats(named)}',
         )
     names = ", ".join(f'"{category.name}"' for category in categories) or "none at all"
     return ErrorNote(
-        "no_such_category",
+        ErrorCode.NO_SUCH_CATEGORY,
         f'the service offers no category "{candidate.wanted}"; it offers {names}',
     )
 
@@ -166,12 +177,17 @@ def _assign(candidate: Candidate, category: Category) -> Assignment:
 
 
 def _method_for(file_format: str, methods: Sequence[ParseMethod]) -> ParseMethod | None:
-    """The first method that names the format, else the first for any format."""
-    any_format: ParseMethod | None = None
+    """The method for a format: one that names it, else one for "Image", else one for any.
+
+    Of several that would do alike the first counts; a method may name several formats.
+    """
+    kinds = [file_format, *([_IMAGE.lower()] if file_format in IMAGE_FORMATS else []), ""]
+    firsts: dict[str, ParseMethod] = {}
     for method in methods:
-        named = {_canonical(word) for word in method.file_format.split(",")} - {""}
-        if file_format in named:
-            return method
-        if not named and any_format is None:
-            any_format = method
-    return any_format
+        for word in _named(method) or {""}:
+            firsts.setdefault(word, method)
+    return next((firsts[kind] for kind in kinds if kind in firsts), None)
+
+
+def _named(method: ParseMethod) -> set[str]:
+    return {_canonical(word) for word in method.file_format.split(",")} - {""}

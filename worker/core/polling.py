@@ -4,95 +4,119 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from worker.codes import ErrorCode
 from worker.core.contents import decode_contents, is_empty
-from worker.core.lifecycle import FileState
-from worker.core.model import ClaimedFile, Contents, ErrorNote, StatusReply, Verdict
-from worker.core.outcome import Ended, GoOn, GoOnParsed, SubmitAgain, decide
+from worker.core.lifecycle import FileEventName, FileState
+from worker.core.model.files import ErrorNote, PolledFile
+from worker.core.model.wire import Contents, StatusReply
+from worker.core.outcome import Final, GoOn, GoOnParsed, SubmitAgain, decide
 from worker.core.pacing import call_backoff, upload_backoff
 from worker.core.rules import Rules
+from worker.core.verdicts import Ended, Requeued, StillPolling, Verdict
 from worker.errors import ServiceUnreachable, TryLater
 
 
-def answered(file: ClaimedFile, reply: StatusReply, rules: Rules, wait: float) -> Verdict:
+def answered(file: PolledFile, reply: StatusReply, rules: Rules, wait: float) -> Verdict:
     """The verdict on a reply; `wait` is what the schedule says should the file go on."""
-    outcome = decide(reply, settle_at=rules.settle_at, parsed=file.parsed, expired=file.expired)
+    outcome = decide(
+        reply,
+        settle_at=rules.settle_at,
+        parsed=file.parsed,
+        expired=file.expired,
+        flow_failed_succeeds=rules.flow_failed_succeeds,
+    )
     match outcome:
         case GoOn(unknown):
-            return _going_on(file, reply, wait, note="unknown_status" if unknown else None)
+            return _going_on(
+                file, reply, wait, note=FileEventName.UNKNOWN_STATUS if unknown else None
+            )
         case GoOnParsed():
             return _going_on(file, reply, wait, contents=_contents(reply))
         case SubmitAgain(error):
             return _submit_again(file, reply, rules, error)
-        case Ended(state, error):
+        case Final(state, error):
             return _ended(file, reply, state, error)
         case _:
             assert_never(outcome)
 
 
-def unanswered(file: ClaimedFile, error: TryLater, *, patient: bool) -> Verdict:
+def unanswered(file: PolledFile, error: TryLater, *, patient: bool) -> StillPolling | Ended:
     """The verdict on a status call that failed: ask again later, until the deadline.
 
     Args:
-        patient: a service that can't even be reached costs no file its deadline, because it is
-            asked once more when it is back.
+        patient: ServiceUnreachable times no file out (a fleet); False for a run, which gives up.
     """
-    note = ErrorNote(error.code, error.message)
+    note = ErrorNote(error.code, error.message, error.seconds)
     if file.expired and not (patient and isinstance(error, ServiceUnreachable)):
         state = FileState.PARTIAL if file.parsed else FileState.TIMED_OUT
-        reason = ErrorNote("deadline", f"no final status before the deadline; last: {note.message}")
-        return Verdict(file.id, file.token, state, error=reason, asked=True)
-    return Verdict(
+        reason = ErrorNote(
+            ErrorCode.DEADLINE, f"no final status before the deadline; last: {note.message}"
+        )
+        return Ended(file.id, file.token, state, reason, asked=True)
+    return StillPolling(
         file.id,
         file.token,
-        FileState.POLLING,
         wait=_before_deadline(file, call_backoff(file.failures + 1)),
         error=note,
-        asked=True,
         failures=file.failures + 1,
-        note="poll_failed",
+        note=FileEventName.POLL_FAILED,
+    )
+
+
+def nothing_to_ask(file: PolledFile) -> Requeued:
+    """The verdict on a polling file without an id to ask by: it is submitted again."""
+    error = ErrorNote(ErrorCode.UNEXPECTED, "the file was polling without an id to ask by")
+    return Requeued(
+        file.id,
+        file.token,
+        wait=0.0,
+        error=error,
+        note=FileEventName.NO_FILE_ID,
     )
 
 
 def _going_on(
-    file: ClaimedFile,
+    file: PolledFile,
     reply: StatusReply,
     wait: float,
     *,
     contents: Contents | None = None,
-    note: str | None = None,
-) -> Verdict:
+    note: FileEventName | None = None,
+) -> StillPolling:
     known = note is None or reply.status == file.service_status  # said once, not at each poll
-    return Verdict(
+    return StillPolling(
         file.id,
         file.token,
-        FileState.POLLING,
         wait=_before_deadline(file, wait),
         status=reply.status,
         contents=contents,
-        asked=True,
         note=None if known else note,
-        error=None if known else ErrorNote("unknown_status", f"the service said {reply.status}"),
+        error=None
+        if known
+        else ErrorNote(ErrorCode.UNKNOWN_STATUS, f"the service said {reply.status}"),
     )
 
 
-def _submit_again(file: ClaimedFile, reply: StatusReply, rules: Rules, error: ErrorNote) -> Verdict:
-    spent = file.upload_attempts >= rules.max_upload_attempts
-    return Verdict(
-        file.id,
-        file.token,
-        FileState.FAILED if spent else FileState.QUEUED,
-        wait=None if spent else upload_backoff(file.upload_attempts),
-        error=error,
-        status=reply.status,
-        asked=True,
-        note="upload_failed",
-    )
+def _submit_again(file: PolledFile, reply: StatusReply, rules: Rules, error: ErrorNote) -> Verdict:
+    name = FileEventName.UPLOAD_FAILED
+    if file.attempts_used >= rules.max_upload_attempts:
+        return Ended(
+            file.id,
+            file.token,
+            FileState.FAILED,
+            error,
+            status=reply.status,
+            asked=True,
+            note=name,
+        )
+    wait = upload_backoff(file.attempts_used)
+    return Requeued(file.id, file.token, wait, error, status=reply.status, asked=True, note=name)
 
 
 def _ended(
-    file: ClaimedFile, reply: StatusReply, state: FileState, error: ErrorNote | None
-) -> Verdict:
-    return Verdict(
+    file: PolledFile, reply: StatusReply, state: FileState, error: ErrorNote | None
+) -> Ended:
+    return Ended(
         file.id,
         file.token,
         state,
@@ -110,7 +134,7 @@ def _contents(reply: StatusReply) -> Contents | None:
     return decode_contents(reply.parse_content, reply.llm_content)
 
 
-def _before_deadline(file: ClaimedFile, wait: float) -> float:
+def _before_deadline(file: PolledFile, wait: float) -> float:
     """No wait leads past the deadline, so that it is kept to the second."""
     if file.deadline_in is None or file.deadline_in <= 0:
         return wait

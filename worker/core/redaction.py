@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from urllib.parse import quote, unquote
 
-from worker.core.model import Credentials
+from worker.core.model.wire import Credentials
 
 LONGEST = 1000
 """Characters of the service's words that are kept: they end in logs and in database rows."""

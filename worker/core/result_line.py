@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from worker.core.model import FileResult
+from worker.core.model.stories import FileResult
 from worker.core.report import iso
 
 COLUMNS = tuple(field.name for field in fields(FileResult))
@@ -21,6 +21,8 @@ def _plain(name: str, value: Any) -> Any:
     match name:
         case "batch_id" | "file_id" | "state":
             return str(value)
+        case "reused_from":
+            return None if value is None else str(value)
         case "submitted_at" | "finished_at":
             return None if value is None else iso(value)
         case _:

@@ -7,7 +7,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 LONGEST_WAIT = 3600.0
-"""Seconds; a service that asks for more is asked again after that."""
+"""Seconds; a header that says more is taken for a mistake of the service, and shortened to it."""
 
 
 def seconds_to_wait(header: str | None, now: float) -> float | None:

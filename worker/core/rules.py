@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from worker.core.lifecycle import SettleAt
-
-LEASE = 60.0
-"""How long a claim holds without a renewal: a dead worker's files are taken up after that."""
-
-RENEW_EVERY = 15.0
-"""How often leases in hand are renewed: three renewals may fail before one is lost."""
+from worker.core.timings import Timings
 
 CLAIM_AHEAD = 0.25
 """How long before it is due a file may be taken in hand to be polled: it is asked for on time, and
 few claims serve many files."""
-
-SETTLE_DELAY = 5.0
-"""How long a lost upload reply may still turn up before the file is decided upon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +22,7 @@ class Rules:
 
     profile: str
     settle_at: SettleAt = SettleAt.PARSE
+    flow_failed_succeeds: bool = False  # status 8 with contents is a success, see `outcome`
     poll_deadline: float = 3600.0
     max_upload_attempts: int = 5
     on_unknown_upload: Literal["resubmit", "fail"] = "resubmit"
@@ -38,3 +31,6 @@ class Rules:
     poll_rate_limit: float | None = None
     poll_price: float = 1.0
     unreachable_after: float = 180.0
+    reuse_within: float | None = None
+    break_after: int | None = None
+    timings: Timings = field(default_factory=Timings)

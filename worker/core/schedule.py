@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Annotated, Any
@@ -20,11 +20,13 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from worker.core.addresses import CURE_OF_SECRETS, bare, has_secret, place, scheme_of
 from worker.errors import ConfigurationError
 
 VARIABLE = "INGEST_SCHEDULES"
 MOVE = "move:"
 
+_TAKEN_AWAY = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "sftp", "ssh"})
 _FIELD_COUNT = 5
 _HOUR = 3600
 _ANY_DAY = datetime(2024, 1, 1)  # noqa: DTZ001 - wall time: only whether the fields ever match
@@ -53,14 +55,20 @@ def _timezone(value: str) -> str:
 def _paths(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value or not all(path.strip() for path in value):
         raise ValueError("name at least one path, and no empty one")
+    if any(map(has_secret, value)):
+        raise ValueError(CURE_OF_SECRETS)
     return value
 
 
 def _after(value: str) -> str:
     if value in {"leave", "delete"}:
         return value
+    if has_secret(value.removeprefix(MOVE)):
+        raise ValueError(CURE_OF_SECRETS)
     if not value.startswith(MOVE):
         raise ValueError(f'write "leave", "delete" or "move:/folder", not {value!r}')
+    if "://" in value:
+        return value
     if not PurePosixPath(value.removeprefix(MOVE)).is_absolute():
         raise ValueError(f"the folder of {value!r} must be an absolute path")
     return value
@@ -75,7 +83,8 @@ class Schedule(BaseModel):
         glob: pattern of the file names below a folder; None takes every file.
         category: None chooses by format.
         stable_for: seconds a file must not have changed to be handed in.
-        after: what becomes of a file whose result is stored: "leave", "delete" or "move:DIR".
+        after: what becomes of a file whose result is stored: "leave", "delete" or "move:DIR", a
+            folder or a URL in the same store.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -95,16 +104,32 @@ class Schedule(BaseModel):
     def _rule_fits_paths(self) -> Schedule:
         if self.after == "leave":
             return self
+        target = self.after.removeprefix(MOVE) if self.after.startswith(MOVE) else None
         for path in self.paths:
-            if "://" in path:
-                raise ValueError(f"after: {self.after!r} works on local files only, not on {path}")
-            if self.after.startswith(MOVE) and self._watches(path, self.after[len(MOVE) :]):
+            if "://" in path and scheme_of(path) not in _TAKEN_AWAY:
+                raise ValueError(
+                    f"after: {self.after!r} works on local files, S3, Google's and Azure's stores "
+                    f"and SFTP, not on {bare(path)}"
+                )
+            if target is not None and store_of(path) != store_of(target):
+                raise ValueError(f"after: {self.after!r} is in another store than {bare(path)}")
+            if target is not None and self._watches(path, target):
                 raise ValueError(f"after: {self.after!r} moves files into the watched {path}")
         return self
 
     def _watches(self, path: str, folder: str) -> bool:
-        watched, target = PurePosixPath(path), PurePosixPath(folder)
-        return target == watched or (self.recursive and target.is_relative_to(watched))
+        watched, target = _steps(path), _steps(folder)
+        return target == watched or (self.recursive and target[: len(watched)] == watched)
+
+
+def _steps(path: str) -> tuple[str, ...]:
+    return (place(path) or ()) if "://" in path else PurePosixPath(path).parts
+
+
+def store_of(path: str) -> tuple[str, ...]:
+    """What one move can't leave: this machine (), a kind of store, one user's files on a host."""
+    parts = place(path) if "://" in path else None
+    return () if parts is None else parts[:2]
 
 
 def parse_schedules(text: str, file: str) -> tuple[Schedule, ...]:
@@ -122,6 +147,8 @@ def parse_schedules(text: str, file: str) -> tuple[Schedule, ...]:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{where}: {error}") from None
+    except RecursionError:
+        raise ConfigurationError(f"{where}: nested too deeply") from None
     faults = [f"{where}: unknown table or key {key!r}" for key in document if key != "schedule"]
     schedules = list(_read_tables(document.get("schedule", []), where, faults))
     if faults:
@@ -198,3 +225,21 @@ def _moments(schedule: Schedule, after: float) -> CronSim:
         minute, hour = minute.replace("*", "0-59"), hour.replace("*", "0-23")
     start = datetime.fromtimestamp(after, ZoneInfo(schedule.timezone))
     return CronSim(" ".join([minute, hour, *days]), start)
+
+
+_WHAT_IS_TAKEN_AWAY = {"paths", "glob", "recursive", "after"}
+
+
+def unsanctioned(asked: Sequence[Schedule], own: Sequence[Schedule]) -> list[Schedule]:
+    """The schedules that would delete or move files without this process's own leave.
+
+    A schedule reaches a worker in a message, which whoever may publish to the broker can send. What
+    it deletes or moves has therefore to stand in the worker's own configuration too: the same
+    rule for the same files. Its name and its due times are no matter.
+    """
+    leave = [each.model_dump(include=_WHAT_IS_TAKEN_AWAY) for each in own]
+    return [
+        each
+        for each in asked
+        if each.after != "leave" and each.model_dump(include=_WHAT_IS_TAKEN_AWAY) not in leave
+    ]

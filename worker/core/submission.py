@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
-from worker.core.lifecycle import FileState, ServiceStatus
-from worker.core.model import (
-    ClaimedFile,
-    ErrorNote,
-    UploadId,
-    UploadReply,
-    UploadResult,
-    UploadState,
-    Verdict,
-)
+from worker.core.lifecycle import ENDED_BADLY, FileEventName, FileState, ServiceStatus
+from worker.core.model.files import ErrorNote, QueuedFile, UploadResult, UploadState
+from worker.core.model.ids import UploadId
+from worker.core.model.wire import UploadReply
 from worker.core.pacing import call_backoff, upload_backoff
-from worker.core.rules import SETTLE_DELAY, Rules
+from worker.core.rules import Rules
+from worker.core.verdicts import Accepted, Ended, Requeued, Resumed, Traits
 from worker.errors import (
-    CredentialsRefused,
     IngestError,
+    ProfileStopped,
     ServiceBusy,
+    SourceAway,
     SourceRejected,
     TryLater,
     UploadRefused,
     UploadUnknown,
 )
 
-_ENDED_BADLY = frozenset(
-    {ServiceStatus.UPLOAD_FAILED, ServiceStatus.PARSE_FAILED, ServiceStatus.FLOW_FAILED}
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """What was sent: as which category, how many bytes, and their digest in hex."""
-
-    category: str
-    size: int
-    sha256: str
+SOURCE_ATTEMPTS = 10
+"""Looks at a source whose place is away, before the file is rejected: some three minutes."""
 
 
 def note(error: IngestError) -> ErrorNote:
@@ -46,33 +32,29 @@ def note(error: IngestError) -> ErrorNote:
 
 
 def accepted(
-    file: ClaimedFile,
+    file: QueuedFile,
     upload: UploadId,
     reply: UploadReply,
     rules: Rules,
-    sent: Sent,
+    traits: Traits,
     wait: float,
-) -> Verdict:
+) -> Accepted:
     """The service took the upload: the file is polled from now on, first after `wait` seconds."""
-    return Verdict(
+    return Accepted(
         file.id,
         file.token,
-        FileState.POLLING,
-        wait=wait,
-        status=reply.status,
-        chatflow_file_id=reply.chatflow_file_id,
-        upload=UploadResult(upload, UploadState.ACCEPTED, reply.chatflow_file_id),
-        counts_attempt=True,
-        deadline=rules.poll_deadline,
-        size=sent.size,
-        sha256=sent.sha256,
-        category=sent.category,
+        upload,
+        reply.chatflow_file_id,
+        traits,
+        wait,
+        rules.poll_deadline,
+        reply.status,
     )
 
 
 def not_accepted(
-    file: ClaimedFile, upload: UploadId, error: IngestError, rules: Rules, *, sent: bool
-) -> Verdict:
+    file: QueuedFile, upload: UploadId, error: IngestError, rules: Rules, *, sent: bool
+) -> Requeued | Ended:
     """The upload did not come about, was refused, or its reply was lost.
 
     Args:
@@ -83,12 +65,16 @@ def not_accepted(
             return unknown(file, upload, error, rules)
         case UploadRefused():
             return _refused(file, upload, error, rules)
+        case SourceAway() if not sent and file.failures + 1 < SOURCE_ATTEMPTS:
+            failures = file.failures + 1
+            result = _result(upload, UploadState.WITHDRAWN, error)
+            return later(file, upload_backoff(failures), result, error, failures=failures)
         case SourceRejected() if not sent:
             return ended(file, FileState.REJECTED, error, _result(upload, UploadState.WITHDRAWN))
         case SourceRejected():  # the body broke off, so the service can't have taken the file
             refusal = UploadRefused(error.message, code=error.code)
             return _refused(file, upload, refusal, rules)
-        case CredentialsRefused() | ServiceBusy():
+        case ProfileStopped() | ServiceBusy():
             return later(file, 0.0, _result(upload, UploadState.WITHDRAWN, error))
         case TryLater():
             wait = call_backoff(file.failures + 1)
@@ -98,94 +84,105 @@ def not_accepted(
             return ended(file, FileState.FAILED, error, _result(upload, UploadState.REFUSED, error))
 
 
-def unknown(file: ClaimedFile, upload: UploadId, error: IngestError, rules: Rules) -> Verdict:
+def rejected(file: QueuedFile, error: SourceRejected) -> Requeued | Ended:
+    """The source can't be sent; a place that is away for the moment is asked some times more."""
+    failures = file.failures + 1
+    if isinstance(error, SourceAway) and failures < SOURCE_ATTEMPTS:
+        wait = upload_backoff(failures)
+        return Requeued(file.id, file.token, wait, note(error), failures=failures)
+    return ended(file, FileState.REJECTED, error)
+
+
+def unknown(
+    file: QueuedFile, upload: UploadId, error: IngestError, rules: Rules
+) -> Requeued | Ended:
     """The upload may or may not have been taken, and nobody can tell: the rule decides."""
     result = _result(upload, UploadState.UNKNOWN, error)
     if rules.on_unknown_upload == "fail" or _spent(file, rules):
-        return ended(file, FileState.FAILED, error, result, counts_attempt=True)
-    return later(file, SETTLE_DELAY, result, error, counts_attempt=True)
+        return ended(file, FileState.FAILED, error, result)
+    return later(file, rules.timings.settle_delay, result, error)
 
 
-def leftover(file: ClaimedFile, rules: Rules) -> Verdict | None:
+def from_ledger(file: QueuedFile, rules: Rules) -> Requeued | Ended | Resumed | None:
     """What the ledger of a file that was claimed to be submitted demands first, if anything.
 
     A worker died between `sent` and the reply: the upload is unknown. An upload that was taken
     although its worker could not say so any more: the file is polled, never uploaded again.
     """
-    entry = file.last_upload
+    entry = file.deciding_upload
     if entry is None:
         return None
     if entry.state is UploadState.SENT:
         error = UploadUnknown("the worker stopped before the upload's reply was recorded")
-        return unknown(file, entry.id, error, rules)
-    done = ServiceStatus.known(entry.service_status) in _ENDED_BADLY
+        verdict = unknown(file, entry.id, error, rules)
+        meant = None if entry.size is None else Traits(entry.category, entry.size)
+        return replace(verdict, traits=meant)
+    status = ServiceStatus.known(entry.service_status)
+    pending = status is ServiceStatus.FLOW_FAILED and rules.flow_failed_succeeds
+    done = status in ENDED_BADLY and not pending
     if entry.state is UploadState.ACCEPTED and entry.chatflow_file_id and not done:
-        reply = UploadReply(entry.chatflow_file_id, entry.service_status)
-        return Verdict(
-            file.id,
-            file.token,
-            FileState.POLLING,
-            wait=0.0,
-            status=reply.status,
-            chatflow_file_id=reply.chatflow_file_id,
-            deadline=rules.poll_deadline,
-        )
+        theirs, said = entry.chatflow_file_id, entry.service_status
+        return Resumed(file.id, file.token, theirs, rules.poll_deadline, said)
+    return _used_up(file, entry.state, rules)
+
+
+def _used_up(file: QueuedFile, last: UploadState, rules: Rules) -> Ended | None:
+    """The end of a file whose last upload was told of late, when there may be no other.
+
+    Its worker had lost the file by then, so nobody has decided what the word means for it.
+    """
+    spent = file.attempts_used >= rules.max_upload_attempts
+    if last is UploadState.UNKNOWN and (
+        spent or (file.attempts_used and rules.on_unknown_upload == "fail")
+    ):
+        lost = UploadUnknown("the upload's reply was lost, and no other upload may follow")
+        return ended(file, FileState.FAILED, lost)
+    if last is UploadState.REFUSED and spent:
+        refused = UploadRefused("the service refused the last of its uploads")
+        return ended(file, FileState.FAILED, refused)
     return None
 
 
 def ended(
-    file: ClaimedFile,
-    state: FileState,
-    error: IngestError,
-    upload: UploadResult | None = None,
-    *,
-    counts_attempt: bool = False,
-) -> Verdict:
+    file: QueuedFile, state: FileState, error: IngestError, upload: UploadResult | None = None
+) -> Ended:
     """The file ends here, for this reason."""
-    return Verdict(
-        file.id,
-        file.token,
-        state,
-        error=note(error),
-        upload=upload,
-        counts_attempt=counts_attempt,
-    )
+    return Ended(file.id, file.token, state, note(error), upload)
 
 
 def later(
-    file: ClaimedFile,
+    file: QueuedFile,
     wait: float,
-    upload: UploadResult | None = None,
+    upload: UploadResult,
     error: IngestError | None = None,
     *,
     failures: int = 0,
-    counts_attempt: bool = False,
-) -> Verdict:
+) -> Requeued:
     """The file is queued again and submitted after a while."""
-    return Verdict(
+    return Requeued(
         file.id,
         file.token,
-        FileState.QUEUED,
-        wait=wait,
-        error=note(error) if error else None,
-        upload=upload,
+        wait,
+        note(error) if error else None,
+        upload,
         failures=failures,
-        counts_attempt=counts_attempt,
-        note=f"upload_{upload.state}" if upload and error else None,
+        note=FileEventName(f"upload_{upload.state}") if error else None,
     )
 
 
-def _refused(file: ClaimedFile, upload: UploadId, error: UploadRefused, rules: Rules) -> Verdict:
+def _refused(
+    file: QueuedFile, upload: UploadId, error: UploadRefused, rules: Rules
+) -> Requeued | Ended:
     result = _result(upload, UploadState.REFUSED, error)
     if error.permanent or _spent(file, rules):
-        return ended(file, FileState.FAILED, error, result, counts_attempt=True)
-    wait = upload_backoff(file.upload_attempts + 1)
-    return later(file, wait, result, error, counts_attempt=True)
+        return ended(file, FileState.FAILED, error, result)
+    wait = upload_backoff(file.attempts_used + 1)
+    return later(file, wait, result, error)
 
 
-def _spent(file: ClaimedFile, rules: Rules) -> bool:
+def _spent(file: QueuedFile, rules: Rules) -> bool:
     """Whether the upload that just ended was the file's last."""
-    return file.upload_attempts + 1 >= rules.max_upload_attempts
+    return file.attempts_used + 1 >= rules.max_upload_attempts
 
 
 def _result(upload: UploadId, state: UploadState, error: IngestError | None = None) -> UploadResult:

@@ -1,7 +1,7 @@
 """When files become ready: learned from the past, and what that says about when to ask next.
 
 A `Sketch` is a small histogram of the times from acceptance to a terminal status of one kind of
-file. A `Schedule` places status calls on it where the sum of lag and calls is least. Whoever
+file. A `PollSchedule` places status calls on it where the sum of lag and calls is least. Whoever
 asks at 1 s and at 2.5 s only learns that a file became ready between the two: the sketch is
 told both, and spreads the file over that interval as the rest of its history suggests. Taking
 the later moment for the truth would only ever confirm the schedule that made it.
@@ -20,7 +20,7 @@ from itertools import accumulate
 from math import ceil, isfinite
 from typing import Any
 
-from worker.core.model import FileId
+from worker.core.model.ids import FileId
 from worker.core.pacing import poll_wait
 
 _FIRST_EDGE = 0.05
@@ -36,9 +36,10 @@ ENOUGH = 30.0
 """Fewer files than this are no history."""
 
 ENOUGH_LEFT = 8.0
-"""Beyond the age that all but so many of the remembered files had reached, nothing is known."""
+"""The schedule ends at the age by which all but this many remembered files were ready; later
+`poll_wait` decides."""
 
-SETTLED = 100.0
+ENOUGH_SEEN = 100.0
 """A sketch of fewer files is still finding its shape: learning mends it sooner than doubt."""
 
 SURPRISE = 3.5
@@ -109,6 +110,16 @@ class Sketch:
         weights = [mine + theirs for mine, theirs in zip(self.weights, other.weights, strict=True)]
         return Sketch(_faded(weights), self.bias + other.bias, self.noise + other.noise)
 
+    def quantile(self, part: float) -> float:
+        """The age by which this part of the files was ready; 0 for an empty sketch."""
+        wanted = part * self.total
+        below = 0.0
+        for position, weight in enumerate(self.weights):
+            if weight and below + weight >= wanted:
+                return _between(_EDGES, position, min(1.0, max(0.0, (wanted - below) / weight)))
+            below += weight
+        return 0.0
+
     def to_json(self) -> str:
         """Less than 1 KB of text."""
         weights = [round(weight, 2) for weight in self.weights]
@@ -147,7 +158,7 @@ class Sketch:
         probability p adds (1 - p²)/12 to the variance: one that says little weighs little.
         """
         total = self.total
-        if total < SETTLED:
+        if total < ENOUGH_SEEN:
             return self
         low, high = self._below(begin) / total, self._below(end) / total
         told = 1 - (high - low) ** 2
@@ -166,7 +177,7 @@ class Sketch:
         return sum(self.weights[:position]) + part * self.weights[position]
 
 
-class Schedule:
+class PollSchedule:
     """The best moments to ask, for files of which a sketch tells the times to ready.
 
     Asking at age t, after the file was last seen unfinished at age a, costs `price` and brings
@@ -205,16 +216,9 @@ class Schedule:
 
 
 @lru_cache(maxsize=1024)
-def schedule_for(sketch: Sketch | None, price: float = 1.0) -> Schedule:
+def schedule_for(sketch: Sketch | None, price: float = 1.0) -> PollSchedule:
     """The schedule of this sketch, computed once."""
-    return Schedule(sketch, price)
-
-
-def next_poll(
-    sketch: Sketch | None, age: float, polls: int, price: float = 1.0, share: float = 1.0
-) -> float:
-    """Seconds until the next status call; see `Schedule.wait`."""
-    return schedule_for(sketch, price).wait(age, polls, share)
+    return PollSchedule(sketch, price)
 
 
 def _bin_of(seconds: float) -> int:

@@ -1,0 +1,1 @@
+"""Frozen records that the core, the steps and the adapters hand to each other, by subject."""
