@@ -6,7 +6,7 @@ from logging.config import fileConfig
 from alembic import context
 from sqlalchemy import Connection, Engine
 
-from worker.adapters.database.engine import parse, single
+from worker.adapters.database.engine.engines import parse, single
 from worker.adapters.database.tables import metadata
 
 URL_VARIABLE = "INGEST_DATABASE_URL"

@@ -7,8 +7,8 @@ brings a database to this version's tables.
 from __future__ import annotations
 
 from worker.adapters.database.batches import file_id
-from worker.adapters.database.revision import HEAD, check_revision, current
-from worker.adapters.database.runlock import run_lock
+from worker.adapters.database.engine.revision import HEAD, check_revision, current, exists
+from worker.adapters.database.engine.runlock import run_lock
 from worker.adapters.database.store import SqlStore, open_store
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "SqlStore",
     "check_revision",
     "current",
+    "exists",
     "file_id",
     "open_store",
     "run_lock",

@@ -9,24 +9,33 @@ from uuid import UUID, uuid4, uuid5
 
 from sqlalchemy import Row, Select, exists, func, select, update
 
+from worker.adapters.database.details import details_of
+from worker.adapters.database.engine.transaction import Repository, Transaction, reads, writes
+from worker.adapters.database.engine.types import clean, clean_or_none
+from worker.adapters.database.moves import Moves, first_place
 from worker.adapters.database.rows import (
     OPEN_STATES,
     among,
-    chunks,
     inserted,
     lock_batch,
+    lock_files,
     open_files,
 )
 from worker.adapters.database.status import status_of
-from worker.adapters.database.tables import READY, batch_parts, batches, files, outbox
-from worker.adapters.database.transaction import Repository, Transaction, reads, writes
-from worker.adapters.database.types import clean, clean_or_none
+from worker.adapters.database.tables import (
+    MESSAGE_LIMIT,
+    batch_parts,
+    batches,
+    files,
+    outbox,
+)
+from worker.core.addresses import file_name
 from worker.core.lifecycle import BatchState, FileState
-from worker.core.model import BatchId, FileId, NewBatch
+from worker.core.model.batches import NewBatch
+from worker.core.model.ids import BatchId, Crew, FileId
 from worker.core.report import finished_event
 from worker.errors import UnknownBatch
 
-_AT_ONCE = 2000
 _KEEP = "leave"
 
 
@@ -35,34 +44,76 @@ def file_id(batch: BatchId, source: str) -> FileId:
     return FileId(uuid5(batch, clean(source)))
 
 
+# Running, or cancelled and still ending or with files that came later: all others have their stamp.
+_UNFINISHED = (
+    select(batches.c.id)
+    .where(
+        batches.c.finished_at.is_(None),
+        batches.c.sealed_at.is_not(None),
+        ~exists().where(files.c.batch_id == batches.c.id, files.c.state.in_(OPEN_STATES)),
+    )
+    .order_by(batches.c.created_at)
+)
+
+
 class BatchStore(Repository):
     """Batches from their creation to their end."""
 
     @writes
     def create_batch(self, tx: Transaction, batch: NewBatch) -> bool:
         """Insert the batch unless one with its id exists; True when it is new."""
-        return inserted(tx, batches, _new_batch(tx, batch))
-
-    def add_files(self, batch: BatchId, sources: Sequence[str]) -> int:
-        """Insert the sources that the batch does not have yet, as `queued` and due at once."""
-        return sum(self._add_some(batch, part) for part in chunks(sources, _AT_ONCE))
+        new = _new_batch(tx, batch)
+        if inserted(tx, batches, new):
+            return True
+        row = _known(tx, batch.id)
+        if row.state == BatchState.REJECTED:
+            begun = {key: value for key, value in new.items() if key != "id"}
+            _change(tx, batch.id, **begun, reason=None, sealed_at=None, finished_at=None)
+            return True
+        return False
 
     @writes
-    def _add_some(self, tx: Transaction, batch: BatchId, sources: Sequence[str]) -> int:
+    def reject(self, tx: Transaction, batch: NewBatch, reason: str) -> bool:
+        """Insert the batch as `rejected`, unless one with its id exists; True when it is new."""
+        ended = {"sealed_at": tx.now, "reason": clean(reason, MESSAGE_LIMIT)}
+        if not inserted(tx, batches, {**_new_batch(tx, batch), **ended}):
+            return False
+        stamp(tx, _known(tx, batch.id), BatchState.REJECTED)
+        return True
+
+    @writes
+    def add_files(
+        self,
+        tx: Transaction,
+        batch: BatchId,
+        sources: Sequence[str],
+        crew: Crew | None = None,
+        *,
+        force: bool = False,
+    ) -> int:
+        """Insert the sources that the batch does not have yet, as `queued` and due at once."""
         row = _known(tx, batch)
-        if row.state == BatchState.CANCELLED:
-            return 0
         new = _new_sources(tx, batch, sources)
-        if new:
-            tx.insert(files, [_new_file(tx, row, row.next_turn + n, *f) for n, f in enumerate(new)])
-            # A finished batch that gains a file runs again.
-            _change(
-                tx,
-                batch,
-                next_turn=row.next_turn + len(new),
-                state=BatchState.RUNNING.value,
-                finished_at=None,
-            )
+        if not new:
+            return 0
+        cancelled = row.state == BatchState.CANCELLED
+        added = [
+            _new_file(tx, row, row.next_turn + turn, crew or row.crew, *file) | {"forced": force}
+            for turn, file in enumerate(new)
+        ]
+        tx.insert(files, added)
+        if cancelled:
+            _cancel(tx, [file for file, _ in new])
+        # A finished batch that gains a file runs again.
+        state = BatchState.CANCELLED if cancelled else BatchState.RUNNING
+        _change(
+            tx,
+            batch,
+            crew=crew or row.crew,
+            next_turn=row.next_turn + len(new),
+            state=state.value,
+            finished_at=None,
+        )
         return len(new)
 
     @writes
@@ -71,14 +122,24 @@ class BatchStore(Repository):
         _seal(tx, _known(tx, batch))
 
     @writes
-    def record_part(self, tx: Transaction, batch: BatchId, part: int, parts: int) -> None:
+    def record_part(
+        self, tx: Transaction, batch: BatchId, part: int, parts: int, hand_in: str = ""
+    ) -> None:
         """Note that part `part` of `parts` was registered; seals the batch with the last one."""
         row = _known(tx, batch)
-        values = {"batch_id": batch, "part": part, "parts": parts}
-        inserted(tx, batch_parts, values)
-        counted = select(func.count()).where(batch_parts.c.batch_id == batch)
+        # A sender that names no hand-in is told apart from its next attempt by their lengths.
+        key = hand_in or f"of {parts}"
+        values = {"batch_id": batch, "part": part, "parts": parts, "hand_in": key}
+        new = inserted(tx, batch_parts, values)
+        keys = [key] if hand_in else [key, ""]  # "": noted by a worker of an older version
+        same = (batch_parts.c.batch_id == batch, batch_parts.c.hand_in.in_(keys))
+        counted = select(func.count(batch_parts.c.part.distinct())).where(
+            *same, batch_parts.c.parts == parts
+        )
         if tx.run(counted).scalar_one() >= parts:
             _seal(tx, row)
+        elif new:
+            _change(tx, batch, sealed_at=None)
 
     def finish(self, batches: Collection[BatchId]) -> list[BatchId]:
         """Stamp those of the batches that are sealed and have no open file."""
@@ -89,21 +150,18 @@ class BatchStore(Repository):
         # Whoever comes second waits for the lock and then sees the stamp; whoever recorded the
         # last file counts after that, so that two who each ended one can't both see an open one.
         row = lock_batch(tx, batch)
-        if row is None or row.state != BatchState.RUNNING or row.sealed_at is None:
+        if row is None or row.finished_at is not None or row.sealed_at is None:
             return False
         if open_files(tx, batch):
             return False
-        stamp(tx, row, BatchState.FINISHED)
+        cancelled = row.state == BatchState.CANCELLED
+        stamp(tx, row, BatchState.CANCELLED if cancelled else BatchState.FINISHED)
         return True
 
     @reads
     def unfinished(self, tx: Transaction) -> list[BatchId]:
-        """Running, sealed batches without an open file, for the sweep."""
-        is_open = exists().where(files.c.batch_id == batches.c.id, files.c.state.in_(OPEN_STATES))
-        ended = select(batches.c.id).where(
-            batches.c.state == BatchState.RUNNING.value, batches.c.sealed_at.is_not(None), ~is_open
-        )
-        return [BatchId(row.id) for row in tx.run(ended.order_by(batches.c.created_at))]
+        """Sealed batches without an open file or a stamp, for the sweep."""
+        return [BatchId(batch) for batch in tx.run(_UNFINISHED).scalars()]
 
 
 def _new_batch(tx: Transaction, batch: NewBatch) -> dict[str, Any]:
@@ -120,6 +178,14 @@ def _new_batch(tx: Transaction, batch: NewBatch) -> dict[str, Any]:
         "next_turn": 0,
         "created_at": tx.now,
     }
+
+
+def _cancel(tx: Transaction, added: Sequence[FileId]) -> None:
+    """What is handed in to a cancelled batch is cancelled with it, and waits for a retry."""
+    moves = Moves(tx)
+    for row in lock_files(tx, added).values():
+        moves.end(row, FileState.CANCELLED, None)
+    moves.write()
 
 
 def _known(tx: Transaction, batch: UUID) -> Row[Any]:
@@ -143,11 +209,17 @@ def run_again(tx: Transaction, batch: UUID, crew: str) -> None:
     _change(tx, batch, crew=crew, state=BatchState.RUNNING.value, finished_at=None)
 
 
+def call_off(tx: Transaction, batch: UUID) -> None:
+    """The batch, which is locked, is cancelled; it is stamped when its files have ended."""
+    _change(tx, batch, state=BatchState.CANCELLED.value)
+
+
 def stamp(tx: Transaction, row: Row[Any], state: BatchState) -> None:
     """End the batch, which is locked, and put the notification it asks for into the outbox."""
     _change(tx, row.id, state=state.value, finished_at=tx.now)
     if row.notify is not None:
-        payload = finished_event(status_of(tx, row.id), tx.now)
+        status = status_of(tx, row.id)
+        payload = finished_event(status, details_of(tx, status), tx.now)
         tx.run(outbox.insert(), _notification(tx, row, payload))
 
 
@@ -179,19 +251,17 @@ def _new_sources(
 
 
 def _new_file(
-    tx: Transaction, batch: Row[Any], turn: int, file: FileId, source: str
+    tx: Transaction, batch: Row[Any], turn: int, crew: str, file: FileId, source: str
 ) -> dict[str, Any]:
     rule = batch.after_rule
     return {
         "id": file,
         "batch_id": batch.id,
         "turn": turn,
-        "crew": batch.crew,
+        "crew": crew,
         "source": source,
-        "name": source.rstrip("/").rpartition("/")[2] or source,
-        "state": FileState.QUEUED.value,
-        "lane": READY,
-        "next_at": tx.now,
+        "name": file_name(source),
+        **first_place(tx.now),
         "created_at": tx.now,
         "after_rule": None if rule == _KEEP else rule,
     }

@@ -8,64 +8,48 @@ index, decide, mark them by id.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, Literal, assert_never, overload
 from uuid import UUID, uuid4
 
 from sqlalchemy import (
     Row,
     Select,
-    Update,
     and_,
     bindparam,
-    case,
     literal_column,
     or_,
     select,
-    update,
 )
 
 from worker.adapters.database import gates
-from worker.adapters.database.engine import Kind
-from worker.adapters.database.gates import Gate
-from worker.adapters.database.rows import among, event, ledger_of
-from worker.adapters.database.tables import LATER, POLL, READY, batches, file_events, files
-from worker.adapters.database.transaction import Database, Repository, Transaction, writes
+from worker.adapters.database.engine.engines import Kind
+from worker.adapters.database.engine.transaction import Database, Repository, Transaction, writes
+from worker.adapters.database.moves import Moves, promote, take
+from worker.adapters.database.rows import among, ledger_of
+from worker.adapters.database.tables import LATER, POLL, READY, batches, files
+from worker.core.gate import Gate
+from worker.core.leases import POISON, deaths, is_poison, safe_together
+from worker.core.ledger import Upload, deciding, entry
 from worker.core.lifecycle import FileState, Lane
-from worker.core.model import (
-    BatchId,
-    BatchOptions,
-    Claim,
-    ClaimedFile,
-    Crew,
-    ErrorNote,
-    FileId,
-    LeaseToken,
-    LedgerEntry,
-    UploadId,
-    UploadState,
-)
+from worker.core.liveness import lease_token
+from worker.core.model.batches import BatchOptions
+from worker.core.model.files import Claim, PolledFile, QueuedFile
+from worker.core.model.ids import Crew, LeaseToken
 from worker.core.rules import CLAIM_AHEAD
 from worker.errors import Channel
-
-ALONE_AFTER = 2
-"""Deaths after which a file is claimed alone, so that it takes no innocent file with it."""
-
-POISON_AFTER = 4
-"""Deaths after which a file is not tried again."""
 
 _PROMOTED = 1000
 _OPTIONS_KEPT = 1000
 
 CHANNELS: dict[Lane, Channel] = {Lane.SUBMIT: "upload", Lane.POLL: "status"}
-_POISON = ErrorNote("poison", f"its worker died {POISON_AFTER} times while it held this file")
 
 _NEEDED = (
     "id batch_id source name state lease_token deaths attempts_used failures polls size"
-    " category chatflow_file_id service_status parsed created_at submitted_at asked_at deadline_at"
-    " next_at"
+    " category chatflow_file_id service_status parsed submitted_at asked_at deadline_at"
+    " next_at created_at forced"
 )
 _COLUMNS = [column for column in files.c if column.name in set(_NEEDED.split())]
 
@@ -112,25 +96,6 @@ _NEXT = {
 
 
 @cache
-def _promote(kind: Kind) -> Update:
-    return update(files).where(among(kind, files.c.id, "ids")).values(lane=READY)
-
-
-@cache
-def _take(kind: Kind, lane: Lane) -> Update:
-    marks: list[tuple[Any, Any]] = [
-        # First the deaths: MariaDB assigns from left to right, and they look at the old token.
-        (files.c.deaths, files.c.deaths + case((files.c.lease_token.is_(None), 0), else_=1)),
-        (files.c.lease_token, bindparam("token")),
-        (files.c.lease_until, bindparam("until")),
-        (files.c.next_at, bindparam("until")),
-    ]
-    if lane is Lane.SUBMIT:
-        marks += [(files.c.state, FileState.SUBMITTING.value), (files.c.lane, LATER)]
-    return update(files).where(among(kind, files.c.id, "ids")).ordered_values(*marks)
-
-
-@cache
 def _options(kind: Kind) -> Select[Any]:
     chosen = select(batches.c.id, batches.c.category, batches.c.inputs)
     return chosen.where(among(kind, batches.c.id, "ids"))
@@ -144,20 +109,35 @@ class ClaimStore(Repository):
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
-        self._known_options: dict[UUID, BatchOptions] = {}
+        self._known_options: dict[UUID, tuple[datetime, BatchOptions]] = {}
+
+    @overload
+    def claim(
+        self, profile: str, crew: Crew, lane: Literal[Lane.SUBMIT], limit: int, lease: float
+    ) -> Claim[QueuedFile]: ...
+
+    @overload
+    def claim(
+        self, profile: str, crew: Crew, lane: Literal[Lane.POLL], limit: int, lease: float
+    ) -> Claim[PolledFile]: ...
+
+    def claim(
+        self, profile: str, crew: Crew, lane: Lane, limit: int, lease: float
+    ) -> Claim[QueuedFile] | Claim[PolledFile]:
+        """Take up to `limit` due files of a crew under a lease of `lease` seconds."""
+        return self._claim(profile, crew, lane, limit, lease)
 
     @writes
-    def claim(
+    def _claim(
         self, tx: Transaction, profile: str, crew: Crew, lane: Lane, limit: int, lease: float
-    ) -> Claim:
-        """Take up to `limit` due files of a crew under a lease of `lease` seconds."""
+    ) -> Claim[QueuedFile] | Claim[PolledFile]:
         gate = gates.look(tx, profile, CHANNELS[lane])
         if gate.state == "thawing":
             gate = gates.look_locked(tx, profile, CHANNELS[lane])
-        if gate.state in {"paused", "frozen"} or gate.wait > 0:
+        if gate.closed:
             return Claim(next_wait=_held_wait(tx, crew, lane, gate))
-        probing = gate.state == "thawing"
-        return self._claimed(tx, profile, crew, lane, 1 if probing else limit, lease, probing)
+        limit = 1 if gate.probing else limit
+        return self._claimed(tx, profile, crew, lane, limit, lease, gate.probing)
 
     def _claimed(
         self,
@@ -167,47 +147,62 @@ class ClaimStore(Repository):
         lane: Lane,
         limit: int,
         lease: float,
-        probing: bool,  # noqa: FBT001
-    ) -> Claim:
+        probing: bool,  # noqa: FBT001 - as long as the claim is
+    ) -> Claim[QueuedFile] | Claim[PolledFile]:
         rows = _chosen(tx, crew, lane, limit)
         if not rows:
             return Claim(next_wait=next_wait(tx, crew, lane))
-        token = LeaseToken(uuid4())
-        _mark(tx, rows, lane, token, tx.after(lease))
+        token = lease_token(self._database.holder, uuid4())
+        take(tx, rows, lane, token, tx.after(lease))
         if probing:
             gates.take_probe(tx, profile, CHANNELS[lane], token)
-        return Claim(self._in_hand(tx, rows, lane, token), token, 0.0, probing)
+        match lane:
+            case Lane.SUBMIT:
+                return Claim(self._queued(tx, rows, token), token, 0.0, probing)
+            case Lane.POLL:
+                return Claim(tuple(_polled(tx, row, token) for row in rows), token, 0.0, probing)
+            case _:
+                assert_never(lane)
 
-    def _in_hand(
-        self, tx: Transaction, rows: Sequence[Row[Any]], lane: Lane, token: LeaseToken
-    ) -> tuple[ClaimedFile, ...]:
-        options = self._options_of(tx, {row.batch_id for row in rows})
-        ledger = ledger_of(tx, [row.id for row in rows]) if lane is Lane.SUBMIT else {}
+    def _queued(
+        self, tx: Transaction, rows: Sequence[Row[Any]], token: LeaseToken
+    ) -> tuple[QueuedFile, ...]:
+        options = self._options_of(tx, rows)
+        ledger = ledger_of(tx, [row.id for row in rows])
         return tuple(
-            _claimed_file(tx, row, lane, token, options[row.batch_id], ledger.get(row.id))
-            for row in rows
+            _queued(row, token, options[row.batch_id], ledger.get(row.id, ())) for row in rows
         )
 
-    def _options_of(self, tx: Transaction, ids: set[UUID]) -> dict[UUID, BatchOptions]:
-        """A batch's options never change, so each process asks for them once."""
+    def _options_of(self, tx: Transaction, rows: Sequence[Row[Any]]) -> dict[UUID, BatchOptions]:
+        """What the rows' batches say about them, which each process asks for once.
+
+        A batch's options never change, but one that was pruned may be handed in again with
+        others; then its files are younger than what is known.
+        """
         known = self._known_options
-        if missing := [batch for batch in ids if batch not in known]:
+        ids = {row.batch_id for row in rows}
+        missing = {row.batch_id for row in rows if not _knows(known, row)}
+        if missing:
             if len(known) > _OPTIONS_KEPT:
                 self._known_options = known = {b: known[b] for b in ids if b in known}
-            for row in tx.run(_options(tx.kind), {"ids": missing}):
-                known[row.id] = BatchOptions(row.category, row.inputs)
-        return {batch: known[batch] for batch in ids}
+            for row in tx.run(_options(tx.kind), {"ids": list(missing)}):
+                known[row.id] = (tx.now, BatchOptions(row.category, row.inputs))
+        return {batch: known[batch][1] for batch in ids}
 
 
-def _chosen(tx: Transaction, crew: Crew, lane: Lane, limit: int) -> list[Row[Any]]:
+def _knows(known: Mapping[UUID, tuple[datetime, BatchOptions]], row: Row[Any]) -> bool:
+    return row.batch_id in known and row.created_at < known[row.batch_id][0]
+
+
+def _chosen(tx: Transaction, crew: Crew, lane: Lane, limit: int) -> Sequence[Row[Any]]:
     if lane is Lane.SUBMIT:
         _promote_due(tx, crew)
     while True:
         values = {"crew": crew, "limit": limit, "now": tx.now, "soon": tx.after(CLAIM_AHEAD)}
         rows = list(tx.run(_CANDIDATES[lane], values).all())
-        poisoned = [row for row in rows if _deaths(row) >= POISON_AFTER]
+        poisoned = [row for row in rows if is_poison(_deaths(row))]
         if not poisoned:
-            return _safe_together(rows)
+            return safe_together(rows, _deaths)
         _bury(tx, poisoned)
 
 
@@ -215,83 +210,65 @@ def _promote_due(tx: Transaction, crew: Crew) -> None:
     """Put what came due back among the rows that are taken by turn."""
     values = {"crew": crew, "limit": _PROMOTED, "now": tx.now}
     if ids := list(tx.run(_COMING_DUE, values).scalars()):
-        tx.run(_promote(tx.kind), {"ids": ids})
+        promote(tx, ids)
 
 
 def _deaths(row: Row[Any]) -> int:
-    """A lease that is still on the row when it is due again ran out: its holder died or froze."""
-    return int(row.deaths) + (row.lease_token is not None)
-
-
-def _safe_together(rows: list[Row[Any]]) -> list[Row[Any]]:
-    if rows and _deaths(rows[0]) >= ALONE_AFTER:
-        return rows[:1]
-    return [row for row in rows if _deaths(row) < ALONE_AFTER]
+    return deaths(row.deaths, leased=row.lease_token is not None)
 
 
 def _bury(tx: Transaction, rows: Sequence[Row[Any]]) -> None:
-    ended = {
-        "state": FileState.FAILED.value,
-        "lane": None,
-        "next_at": None,
-        "lease_token": None,
-        "lease_until": None,
-        "finished_at": tx.now,
-        "error_code": _POISON.code,
-        "error_message": _POISON.message,
+    moves = Moves(tx)
+    ledger = ledger_of(tx, [row.id for row in rows])
+    for row in rows:
+        known = {"category": row.category, "size": row.size}
+        if row.size is None and row.id in ledger:  # nobody lived to tell
+            newest = ledger[row.id][-1]
+            known = {"category": newest.category, "size": newest.size}
+        moves.end(row, FileState.FAILED, POISON, {"deaths": _deaths(row), **known})
+    moves.write()
+
+
+def _common(row: Row[Any], token: LeaseToken) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "batch_id": row.batch_id,
+        "token": token,
+        "source": row.source,
+        "name": row.name,
+        "attempts_used": row.attempts_used,
+        "failures": row.failures,
+        "deaths": _deaths(row),
+        "polls": row.polls,
+        "handed_in_at": row.created_at.timestamp(),
     }
-    tx.update(files, [{"id": row.id, "deaths": _deaths(row), **ended} for row in rows])
-    failed = FileState.FAILED.value
-    tx.insert(file_events, [event(row.id, tx.now, failed, failed, _POISON) for row in rows])
 
 
-def _mark(
-    tx: Transaction, rows: Sequence[Row[Any]], lane: Lane, token: UUID, until: datetime
-) -> None:
-    values = {"ids": [row.id for row in rows], "token": token, "until": until}
-    tx.run(_take(tx.kind, lane), values)
-    happened = [event(row.id, tx.now, "lease_lost", row.state) for row in rows if row.lease_token]
-    if lane is Lane.SUBMIT:
-        now_is = FileState.SUBMITTING.value
-        happened += [event(row.id, tx.now, now_is, now_is) for row in rows if row.state != now_is]
-    if happened:
-        tx.insert(file_events, happened)
+def _queued(
+    row: Row[Any], token: LeaseToken, options: BatchOptions, ledger: Sequence[Upload]
+) -> QueuedFile:
+    upload = deciding(ledger)
+    known = None if upload is None else entry(upload, row.chatflow_file_id, row.service_status)
+    return QueuedFile(
+        **_common(row, token), options=options, deciding_upload=known, forced=row.forced
+    )
 
 
-def _claimed_file(
-    tx: Transaction,
-    row: Row[Any],
-    lane: Lane,
-    token: LeaseToken,
-    options: BatchOptions,
-    ledger: Sequence[Row[Any]] | None,
-) -> ClaimedFile:
-    polled = lane is Lane.POLL
-    at = max(tx.now, row.next_at) if polled else tx.now  # when it will be asked for
-    since = row.submitted_at if polled else row.created_at
-    return ClaimedFile(
-        id=FileId(row.id),
-        batch_id=BatchId(row.batch_id),
-        token=token,
-        source=row.source,
-        name=row.name,
-        state=FileState(row.state),
-        options=options,
-        upload_attempts=row.attempts_used,
-        failures=row.failures,
-        polls=row.polls,
+def _polled(tx: Transaction, row: Row[Any], token: LeaseToken) -> PolledFile:
+    at = max(tx.now, row.next_at)  # when it will be asked for
+    since = row.submitted_at
+    return PolledFile(
+        **_common(row, token),
+        chatflow_file_id=row.chatflow_file_id,
+        service_status=row.service_status,
         age=max(0.0, (at - since).total_seconds()) if since else 0.0,
         asked_age=_asked_age(row),
         due_in=(at - tx.now).total_seconds(),
         expired=row.deadline_at is not None and row.deadline_at <= at,
         deadline_in=(row.deadline_at - at).total_seconds() if row.deadline_at else None,
         parsed=row.parsed,
-        deaths=_deaths(row),
         size=row.size,
         category=row.category,
-        chatflow_file_id=row.chatflow_file_id,
-        service_status=row.service_status,
-        last_upload=_entry(row, _telling(ledger)) if ledger else None,
     )
 
 
@@ -299,24 +276,6 @@ def _asked_age(row: Row[Any]) -> float:
     if row.asked_at is None or row.submitted_at is None:
         return 0.0
     return float(max(0.0, (row.asked_at - row.submitted_at).total_seconds()))
-
-
-def _telling(ledger: Sequence[Row[Any]]) -> Row[Any]:
-    """The upload that decides what a file needs.
-
-    That is the newest one, unless the service took an earlier one in spite of which another was
-    begun: its reply came too late to stop that, and counts now that the other came to nothing.
-    """
-    if ledger[-1].state == UploadState.SENT:
-        return ledger[-1]
-    taken = (row for row in reversed(ledger) if row.state == UploadState.ACCEPTED)
-    return next(taken, ledger[-1])
-
-
-def _entry(file: Row[Any], upload: Row[Any]) -> LedgerEntry:
-    theirs = upload.chatflow_file_id
-    status = file.service_status if theirs and theirs == file.chatflow_file_id else None
-    return LedgerEntry(UploadId(upload.id), UploadState(upload.state), theirs, status)
 
 
 # --- when to come again --------------------------------------------------------------------------

@@ -3,42 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Column, ColumnElement, Label, Row, and_, bindparam, delete, select, update
 
+from worker.adapters.database.engine.transaction import Repository, Transaction, reads, writes
+from worker.adapters.database.engine.types import clean, utcnow
 from worker.adapters.database.rows import inserted
 from worker.adapters.database.tables import MESSAGE_LIMIT, pauses, service_state
-from worker.adapters.database.transaction import Repository, Transaction, reads, writes
-from worker.adapters.database.types import clean, utcnow
+from worker.core import gate
+from worker.core.gate import PAUSED, PROBE_EVERY, PROBE_SECONDS, Freeze, Gate, judged
 from worker.errors import Channel
-
-PROBE_SECONDS = 30.0
-"""How long a probe keeps everybody else waiting before another one may be tried."""
-
-PAUSE_LOOK = 60.0
-"""How long a claimer waits before it looks at a paused profile again: it is probed this often."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """Where the calls of one kind stand.
-
-    Attributes:
-        state: `thawing` once a freeze is over but no call has gone well yet.
-        wait: seconds until it is worth looking again.
-        probe: the claim whose uploads may pass while thawing.
-    """
-
-    state: Literal["open", "frozen", "thawing", "paused"]
-    wait: float = 0.0
-    probe: UUID | None = None
-
-
-OPEN = Gate("open")
 
 _THIS = and_(
     service_state.c.profile == bindparam("profile"), service_state.c.channel == bindparam("channel")
@@ -59,27 +36,24 @@ _LOOK = select(
     _looked_up(pauses.c.paused_at, _PAUSED),
 )
 _LOCK = select(service_state).where(_THIS).with_for_update()
+_FROZEN = select(service_state).where(service_state.c.frozen_until > bindparam("now"))
 
 
 def look(tx: Transaction, profile: str, channel: Channel) -> Gate:
     """Read the gate, and the clock with it."""
     row = tx.run(_LOOK, {"profile": profile, "channel": channel}).one()
     tx.looked_at(row.now)
-    return Gate("paused", PAUSE_LOOK) if row.paused_at is not None else _judged(tx, row)
+    return PAUSED if row.paused_at is not None else judged(_freeze(row), tx.now)
 
 
 def look_locked(tx: Transaction, profile: str, channel: Channel) -> Gate:
     """Read the gate again while nobody else can change it: one caller gets the probe."""
     row = tx.run(_LOCK, {"profile": profile, "channel": channel}).one_or_none()
-    return OPEN if row is None else _judged(tx, row)
+    return judged(None if row is None else _freeze(row), tx.now)
 
 
-def _judged(tx: Transaction, row: Row[Any]) -> Gate:
-    if row.frozen_until is None:
-        return OPEN
-    if row.frozen_until > tx.now:
-        return Gate("frozen", tx.until(row.frozen_until))
-    return Gate("thawing", tx.until(row.probe_until), row.probe_token)
+def _freeze(row: Row[Any], strikes: int = 0) -> Freeze:
+    return Freeze(row.frozen_until, strikes, row.probe_until, row.probe_token)
 
 
 def take_probe(tx: Transaction, profile: str, channel: Channel, token: UUID) -> None:
@@ -93,8 +67,8 @@ def take_probe(tx: Transaction, profile: str, channel: Channel, token: UUID) -> 
 
 def frozen_until(tx: Transaction) -> dict[tuple[str, str], datetime]:
     """The freezes that are not over, by profile and channel."""
-    found = select(service_state).where(service_state.c.frozen_until > tx.now)
-    return {(row.profile, row.channel): row.frozen_until for row in tx.run(found)}
+    found = tx.run(_FROZEN, {"now": tx.now})
+    return {(row.profile, row.channel): row.frozen_until for row in found}
 
 
 class GateStore(Repository):
@@ -108,8 +82,9 @@ class GateStore(Repository):
         channels: Collection[Channel],
         seconds: float,
         reason: str,
-    ) -> None:
-        """Hold these kinds of call for at least so many seconds; a longer freeze stays."""
+    ) -> list[Channel]:
+        """Hold these kinds of call for at least so many seconds; returns those open until now."""
+        begun: list[Channel] = []
         for channel in sorted(channels):
             inserted(
                 tx,
@@ -117,12 +92,21 @@ class GateStore(Repository):
                 {"profile": profile, "channel": channel, "strikes": 0},
             )
             row = tx.run(_LOCK, {"profile": profile, "channel": channel}).one()
-            changed = _struck(tx, row, seconds, reason)
+            struck = gate.struck(_freeze(row, row.strikes), tx.now, tx.after(seconds))
+            if not row.strikes:
+                begun.append(channel)
             tx.run(
                 update(service_state)
                 .where(service_state.c.profile == profile, service_state.c.channel == channel)
-                .values(**changed)
+                .values(
+                    frozen_until=struck.until,
+                    strikes=struck.strikes,
+                    reason=clean(reason, MESSAGE_LIMIT),
+                    probe_until=struck.probe_until,
+                    probe_token=struck.probe,
+                )
             )
+        return begun
 
     @writes
     def thaw(self, tx: Transaction, profile: str, channel: Channel) -> None:
@@ -137,7 +121,6 @@ class GateStore(Repository):
             .values(
                 frozen_until=None,
                 strikes=0,
-                first_frozen_at=None,
                 reason=None,
                 probe_until=None,
                 probe_token=None,
@@ -145,21 +128,28 @@ class GateStore(Repository):
         )
 
     @reads
-    def strikes(self, tx: Transaction, profile: str, channel: Channel) -> tuple[int, float]:
-        """How many freezes in a row, and for how many seconds the first of them is past."""
-        row = tx.run(select(service_state).where(_THIS), _key(profile, channel)).one_or_none()
-        return (0, 0.0) if row is None else (row.strikes, tx.since(row.first_frozen_at))
+    def strikes(self, tx: Transaction, profile: str, channel: Channel) -> int:
+        """How many freezes in a row."""
+        chosen = select(service_state.c.strikes).where(_THIS)
+        return tx.run(chosen, {"profile": profile, "channel": channel}).scalar_one_or_none() or 0
 
     @writes
-    def pause(self, tx: Transaction, profile: str, reason: str) -> None:
-        """Hold everything until a probe went well; an earlier pause keeps its moment."""
+    def pause(self, tx: Transaction, profile: str, reason: str) -> bool:
+        """Hold everything until a probe went well; an earlier pause keeps its moment.
+
+        Returns whether it begins with this call.
+
+        The first probe comes as late as any other: what was just refused would be refused again.
+        """
         words = clean(reason, MESSAGE_LIMIT)
-        inserted(
+        first_probe = tx.after(PROBE_EVERY)
+        begins = inserted(
             tx,
             pauses,
-            {"profile": profile, "paused_at": tx.now, "reason": words, "probe_at": tx.now},
+            {"profile": profile, "paused_at": tx.now, "reason": words, "probe_at": first_probe},
         )
         tx.run(update(pauses).where(pauses.c.profile == profile).values(reason=words))
+        return begins
 
     @writes
     def take_probe(self, tx: Transaction, profile: str, every: float) -> bool:
@@ -180,21 +170,3 @@ class GateStore(Repository):
     def paused(self, tx: Transaction) -> list[str]:
         """The profiles that are paused."""
         return list(tx.run(select(pauses.c.profile).order_by(pauses.c.profile)).scalars())
-
-
-def _key(profile: str, channel: str) -> dict[str, str]:
-    return {"profile": profile, "channel": channel}
-
-
-def _struck(tx: Transaction, row: Row[Any], seconds: float, reason: str) -> dict[str, Any]:
-    # Calls in flight together hit the same wall together: while frozen, that is one strike.
-    running = row.frozen_until is not None and row.frozen_until > tx.now
-    until = tx.after(seconds)
-    return {
-        "frozen_until": max(until, row.frozen_until) if running else until,
-        "strikes": row.strikes if running else row.strikes + 1,
-        "first_frozen_at": row.first_frozen_at or tx.now,
-        "reason": clean(reason, MESSAGE_LIMIT),
-        "probe_until": None,
-        "probe_token": None,
-    }

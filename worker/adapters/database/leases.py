@@ -7,33 +7,24 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, Update, bindparam, case, select, update
+from sqlalchemy import Select, select
 
-from worker.adapters.database.engine import Kind
-from worker.adapters.database.rows import FENCE, among, event, ledger_of, lock_files
-from worker.adapters.database.tables import LATER, POLL, READY, file_events, files, uploads
-from worker.adapters.database.transaction import Repository, Transaction, writes
-from worker.core.lifecycle import FileState
-from worker.core.model import FileId, LeaseToken, UploadState
+from worker.adapters.database.engine.engines import Kind
+from worker.adapters.database.engine.transaction import Repository, Transaction, writes
+from worker.adapters.database.moves import Moves, extend
+from worker.adapters.database.rows import FENCE, among, ledger_of, lock_files
+from worker.adapters.database.tables import files, uploads
+from worker.core.ledger import meant
+from worker.core.lifecycle import FileEventName, FileState
+from worker.core.model.files import ErrorNote, UploadState
+from worker.core.model.ids import FileId, LeaseToken
+
+_FENCE_AND_POLLS = (*FENCE, files.c.polls)
 
 
 @cache
 def _held(kind: Kind) -> Select[Any]:
     return select(files.c.id).where(among(kind, files.c.lease_token, "tokens"))
-
-
-@cache
-def _extend(kind: Kind) -> Update:
-    return (
-        update(files)
-        .where(among(kind, files.c.id, "ids"), among(kind, files.c.lease_token, "tokens"))
-        .values(
-            lease_until=bindparam("until"),
-            next_at=bindparam("until"),
-            # Its lease had run out and it was about to be claimed by somebody else.
-            lane=case((files.c.lane == READY, LATER), else_=files.c.lane),
-        )
-    )
 
 
 class LeaseStore(Repository):
@@ -46,49 +37,52 @@ class LeaseStore(Repository):
             return
         ids = list(tx.run(_held(tx.kind), {"tokens": list(tokens)}).scalars())
         if lock_files(tx, ids, FENCE):
-            values = {"ids": ids, "tokens": list(tokens), "until": tx.after(lease)}
-            tx.run(_extend(tx.kind), values)
+            extend(tx, ids, tokens, tx.after(lease))
 
     @writes
-    def hand_back(self, tx: Transaction, files: Collection[tuple[FileId, LeaseToken]]) -> None:
+    def hand_back(
+        self,
+        tx: Transaction,
+        files: Collection[tuple[FileId, LeaseToken]],
+        reason: ErrorNote | None = None,
+    ) -> None:
         """Give files back unworked: `submitting` becomes `queued`, due at once."""
-        _hand_back(tx, dict(files))
+        _hand_back(tx, dict(files), reason)
 
 
-def _hand_back(tx: Transaction, tokens: Mapping[FileId, LeaseToken]) -> None:
-    locked = lock_files(tx, tokens, FENCE).values()
+def end_leases(tx: Transaction, first: LeaseToken, last: LeaseToken) -> None:
+    """End the leases with these tokens now, as if their time were over."""
+    held = select(files.c.id, files.c.lease_token).where(files.c.lease_token.between(first, last))
+    tokens = {row.id: row.lease_token for row in tx.run(held)}
+    if lock_files(tx, tokens, FENCE):
+        extend(tx, list(tokens), set(tokens.values()), tx.now)
+
+
+def _hand_back(
+    tx: Transaction, tokens: Mapping[FileId, LeaseToken], reason: ErrorNote | None
+) -> None:
+    locked = lock_files(tx, tokens, _FENCE_AND_POLLS).values()
     held = [row for row in locked if row.lease_token == tokens[FileId(row.id)]]
     if held:
-        tx.update(files, [_freed(tx, row) for row in held])
+        moves = Moves(tx)
+        for row in held:
+            polling = row.state == FileState.POLLING
+            # A status call that was held before it was made is no event, and is not counted.
+            asked = polling and reason is not None
+            name = FileEventName.HANDED_BACK if asked or not polling else None
+            state = FileState.POLLING if polling else FileState.QUEUED
+            polls = {"polls": row.polls + asked}
+            moves.move(row, state, name=name, error=reason, values=polls)
+        moves.write()
         withdraw_intents(tx, [row.id for row in held])
-        _tell(tx, [row for row in held if row.state == FileState.SUBMITTING])
-
-
-def _freed(tx: Transaction, row: Row[Any]) -> dict[str, Any]:
-    polling = row.state == FileState.POLLING
-    return {
-        "id": row.id,
-        "state": row.state if polling else FileState.QUEUED.value,
-        "lane": POLL if polling else READY,
-        "next_at": tx.now,
-        "lease_token": None,
-        "lease_until": None,
-    }
-
-
-def _tell(tx: Transaction, rows: Collection[Row[Any]]) -> None:
-    if rows:
-        queued = FileState.QUEUED.value
-        tx.insert(file_events, [event(row.id, tx.now, "handed_back", queued) for row in rows])
 
 
 def withdraw_intents(tx: Transaction, ids: Collection[UUID]) -> None:
     """Uploads of these locked files that were only meant, not sent, are called off."""
-    meant = [
+    called_off = [
         {"id": upload.id, "state": UploadState.WITHDRAWN.value, "ended_at": tx.now}
-        for ledger in ledger_of(tx, ids).values()
-        for upload in ledger
-        if upload.state == UploadState.INTENT
+        for uploads_of_file in ledger_of(tx, ids).values()
+        for upload in meant(uploads_of_file)
     ]
-    if meant:
-        tx.update(uploads, meant)
+    if called_off:
+        tx.update(uploads, called_off)

@@ -11,10 +11,12 @@ from uuid import UUID
 
 from sqlalchemy import Row
 
+from worker.adapters.database.engine.transaction import Repository, Transaction, writes
 from worker.adapters.database.rows import FENCE, ledger_of, lock_files
 from worker.adapters.database.tables import dialogs, uploads
-from worker.adapters.database.transaction import Repository, Transaction, writes
-from worker.core.model import DialogLoad, Intent, UploadId, UploadState
+from worker.core.ledger import find, next_attempt
+from worker.core.model.files import DialogLoad, Intent, UploadState
+from worker.core.model.ids import UploadId
 
 
 class LedgerStore(Repository):
@@ -58,9 +60,8 @@ def _insert_intents(tx: Transaction, loads: Iterable[DialogLoad], held: set[Uplo
     for load, intent in wanted:
         earlier = ledger.get(intent.file, [])
         # A call that is repeated because its answer was lost finds its rows there.
-        if all(upload.id != intent.id for upload in earlier):
-            attempt = earlier[-1].attempt + 1 if earlier else 1
-            rows.append(_intent(tx, load, intent, attempt))
+        if find(earlier, intent.id) is None:
+            rows.append(_intent(tx, load, intent, next_attempt(earlier)))
     if rows:
         tx.insert(uploads, rows)
 

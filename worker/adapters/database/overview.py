@@ -6,11 +6,15 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 
+from worker.adapters.database import tallies
+from worker.adapters.database.attendants import living
+from worker.adapters.database.breakers import open_breakers
+from worker.adapters.database.engine.transaction import Repository, Transaction, reads
 from worker.adapters.database.status import profile_state
 from worker.adapters.database.tables import batches, files, outbox
-from worker.adapters.database.transaction import Repository, Transaction, reads
 from worker.core.lifecycle import BatchState, FileState, Lane
-from worker.core.model import Overview, is_run
+from worker.core.model.fleet import Overview
+from worker.core.model.ids import is_run
 
 
 class OverviewStore(Repository):
@@ -29,12 +33,25 @@ class OverviewStore(Repository):
                 oldest_due[profile, lane] = max(age, oldest_due.get((profile, lane), 0.0))
         known = select(batches.c.profile).where(batches.c.state == BatchState.RUNNING).distinct()
         profiles = {profile for profile, _ in open_files} | {row.profile for row in tx.run(known)}
-        pending = select(func.count()).select_from(outbox).where(outbox.c.next_at.is_not(None))
+        told = tx.run(
+            select(
+                func.count(outbox.c.next_at).label("waiting"),
+                func.count(outbox.c.dead_at).label("dead"),
+            )
+        ).one()
         return Overview(
             open_files,
             oldest_due,
             {profile: profile_state(tx, profile)[0] for profile in sorted(profiles)},
-            tx.run(pending).scalar_one(),
+            told.waiting,
+            told.dead,
+            sum(one.crew is None for one in living(tx)),
+            {(each.profile, each.category): each.failures for each in open_breakers(tx)},
+            tallies.ready_times(tx),
+            tallies.unknown_uploads(tx),
+            tallies.retrying(tx),
+            tallies.firings(tx),
+            tallies.ticked_ago(tx),
         )
 
 

@@ -8,19 +8,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, func, select
 
+from worker.adapters.database.engine.transaction import Repository, Transaction, reads
+from worker.adapters.database.engine.types import clean
 from worker.adapters.database.tables import batches, dialogs, file_events, files, results, uploads
-from worker.adapters.database.transaction import Repository, Transaction, reads
 from worker.core.lifecycle import FileState
-from worker.core.model import (
-    BatchId,
-    FileEvent,
-    FileId,
-    FileResult,
-    FileStory,
-    UploadEntry,
-    UploadId,
-    UploadState,
-)
+from worker.core.model.files import UploadState
+from worker.core.model.ids import BatchId, Crew, FileId, UploadId
+from worker.core.model.stories import FileEvent, FilePlace, FileResult, FileStory, UploadEntry
 from worker.errors import UnknownBatch, UnknownFile
 
 PAGE_FILES = 500
@@ -45,10 +39,18 @@ class ResultStore(Repository):
     """Results and stories."""
 
     def results(
-        self, batch: BatchId, states: Collection[FileState] | None = None
+        self,
+        batch: BatchId,
+        states: Collection[FileState] | None = None,
+        codes: Collection[str] | None = None,
     ) -> Iterator[FileResult]:
         """Every file of the batch in its turn, a page at a time: memory stays flat."""
-        return self._pages(batch, states, self._turns(batch))
+        chosen: list[ColumnElement[bool]] = [files.c.batch_id == batch]
+        if states is not None:
+            chosen.append(files.c.state.in_(sorted(state.value for state in states)))
+        if codes is not None:
+            chosen.append(files.c.error_code.in_(sorted(map(clean, codes))))
+        return self._pages(chosen, self._turns(batch))
 
     @reads
     def _turns(self, tx: Transaction, batch: BatchId) -> int:
@@ -57,22 +59,17 @@ class ResultStore(Repository):
             raise UnknownBatch(f"no batch {batch}")
         return int(row.next_turn)
 
-    def _pages(
-        self, batch: BatchId, states: Collection[FileState] | None, turns: int
-    ) -> Iterator[FileResult]:
+    def _pages(self, chosen: Sequence[ColumnElement[bool]], turns: int) -> Iterator[FileResult]:
         start = 0
         while start < turns:
-            page, start = self._page(batch, states, start)
+            page, start = self._page(chosen, start)
             yield from map(_file_result, page)
 
     @reads
     def _page(
-        self, tx: Transaction, batch: BatchId, states: Collection[FileState] | None, start: int
+        self, tx: Transaction, chosen: Sequence[ColumnElement[bool]], start: int
     ) -> tuple[Sequence[Row[Any]], int]:
         """The files from this turn on that fit on a page, and the turn that the next starts at."""
-        chosen: list[ColumnElement[bool]] = [files.c.batch_id == batch]
-        if states is not None:
-            chosen.append(files.c.state.in_(sorted(state.value for state in states)))
         # A range of turns, not a LIMIT: no planner can mistake it for a reason to sort the batch.
         plan = tx.run(_PLAN.where(*chosen, _turns_in(start, start + PAGE_FILES))).all()
         following = _first_that_does_not_fit(plan, start + PAGE_FILES)
@@ -85,7 +82,19 @@ class ResultStore(Repository):
         row = tx.run(_WHOLE.where(files.c.id == file)).one_or_none()
         if row is None:
             raise UnknownFile(f"no file {file}")
-        return FileStory(_file_result(row), _events(tx, row), _uploads(tx, file))
+        return FileStory(_file_result(row), _events(tx, row), _uploads(tx, file), _place(row))
+
+
+def _place(row: Row[Any]) -> FilePlace | None:
+    if row.next_at is None:
+        return None
+    return FilePlace(
+        due_at=row.next_at,
+        held=row.lease_token is not None,
+        crew=Crew(row.crew),
+        failures=row.failures,
+        deadline_at=row.deadline_at,
+    )
 
 
 def _turns_in(start: int, stop: int) -> ColumnElement[bool]:
@@ -125,6 +134,7 @@ def _file_result(row: Row[Any]) -> FileResult:
         submitted_at=row.submitted_at,
         finished_at=row.finished_at,
         sanitized=bool(row.sanitized),
+        reused_from=None if row.reused_from is None else FileId(row.reused_from),
     )
 
 
@@ -132,7 +142,7 @@ def _events(tx: Transaction, file: Row[Any]) -> tuple[FileEvent, ...]:
     chosen = select(file_events).where(file_events.c.file_id == file.id).order_by(file_events.c.id)
     handed_in = FileEvent(file.created_at, FileState.QUEUED.value, FileState.QUEUED, None, None)
     later = [
-        FileEvent(row.at, row.event, FileState(row.state), row.code, row.message)
+        FileEvent(row.at, row.event, FileState(row.state), row.code, row.message, row.seconds)
         for row in tx.run(chosen)
     ]
     return (handed_in, *later)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
@@ -20,10 +19,14 @@ from sqlalchemy import (
     func,
     select,
 )
-from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.dml import Insert
 
-from worker.adapters.database.engine import Kind
+from worker.adapters.database.engine.engines import Kind
+from worker.adapters.database.engine.failures import is_duplicate
+from worker.adapters.database.engine.transaction import Transaction
+from worker.adapters.database.engine.types import clean_or_none, utcnow
 from worker.adapters.database.tables import (
     CODE_LIMIT,
     LATER,
@@ -34,10 +37,10 @@ from worker.adapters.database.tables import (
     files,
     uploads,
 )
-from worker.adapters.database.transaction import Transaction
-from worker.adapters.database.types import clean_or_none, utcnow
+from worker.core.ledger import Upload
 from worker.core.lifecycle import FileState
-from worker.core.model import ErrorNote
+from worker.core.model.files import ErrorNote, UploadState
+from worker.core.model.ids import UploadId
 
 T = TypeVar("T")
 
@@ -65,19 +68,29 @@ def by_primary_key(statement: Select[Any]) -> Select[Any]:
 
 def inserted(tx: Transaction, table: Table, values: Mapping[str, Any]) -> bool:
     """Insert a row unless its key exists; whether it was inserted."""
+    if tx.kind == "mariadb":
+        return _inserted_in_mariadb(tx, table, values)
     statement = _insert_ignoring(tx.kind, table).execution_options(preserve_rowcount=True)
     return tx.run(statement, values).rowcount == 1
 
 
+def _inserted_in_mariadb(tx: Transaction, table: Table, values: Mapping[str, Any]) -> bool:
+    # Not IGNORE, which also cuts what is too long and takes NULL for "". A key that exists ends
+    # the statement alone; the transaction goes on.
+    try:
+        tx.run(table.insert(), values)
+    except IntegrityError as error:
+        if not is_duplicate(error):
+            raise
+        return False
+    return True
+
+
 @cache
 def _insert_ignoring(kind: Kind, table: Table) -> Insert:
-    match kind:
-        case "sqlite":
-            return sqlite.insert(table).on_conflict_do_nothing()
-        case "postgresql":
-            return postgresql.insert(table).on_conflict_do_nothing()
-        case "mariadb":
-            return mysql.insert(table).prefix_with("IGNORE")
+    if kind == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return postgresql.insert(table).on_conflict_do_nothing()
 
 
 FENCE = (files.c.id, files.c.state, files.c.lease_token)
@@ -108,18 +121,29 @@ def lock_files(
     return {row.id: row for row in rows}
 
 
+_UPLOAD_FIELDS = (
+    "file_id id attempt state lease_token chatflow_file_id sent_at category size"  # as in `Upload`
+)
+_UPLOAD = [uploads.c[name] for name in _UPLOAD_FIELDS.split()]
+
+
 @cache
 def _ledger(kind: Kind) -> Select[Any]:
-    chosen = select(uploads).where(among(kind, uploads.c.file_id, "ids"))
+    chosen = select(*_UPLOAD).where(among(kind, uploads.c.file_id, "ids"))
     return chosen.order_by(uploads.c.file_id, uploads.c.attempt)
 
 
-def ledger_of(tx: Transaction, ids: Collection[UUID]) -> dict[UUID, list[Row[Any]]]:
+def _upload(row: Row[Any]) -> Upload:
+    _file, key, attempt, state, *rest = tuple(row)
+    return Upload(UploadId(key), attempt, UploadState(state), *rest)
+
+
+def ledger_of(tx: Transaction, ids: Collection[UUID]) -> dict[UUID, list[Upload]]:
     """All uploads of these files, the oldest first."""
-    found: dict[UUID, list[Row[Any]]] = {}
+    found: dict[UUID, list[Upload]] = {}
     if ids:
         for row in tx.run(_ledger(tx.kind), {"ids": list(ids)}).all():
-            found.setdefault(row.file_id, []).append(row)
+            found.setdefault(row.file_id, []).append(_upload(row))
     return found
 
 
@@ -137,31 +161,11 @@ def open_files(tx: Transaction, batch: UUID) -> int:
     return int(tx.run(counted).scalar_one())
 
 
-def event(
-    file: UUID, at: datetime, name: str, state: str, error: ErrorNote | None = None
-) -> dict[str, Any]:
-    """A row of `file_events`."""
-    return {
-        "file_id": file,
-        "at": at,
-        "event": name[:CODE_LIMIT],
-        "state": state,
-        "code": cut_code(error),
-        "message": cut_message(error),
-    }
-
-
 def cut_code(error: ErrorNote | None) -> str | None:
     """The error's code as its column can hold it."""
-    return None if error is None else clean_or_none(error.code, CODE_LIMIT)
+    return None if error is None else clean_or_none(str(error.code), CODE_LIMIT)
 
 
 def cut_message(error: ErrorNote | None) -> str | None:
     """The error's words as their column can hold them."""
     return None if error is None else clean_or_none(error.message, MESSAGE_LIMIT)
-
-
-def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """The items, a bounded piece at a time."""
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

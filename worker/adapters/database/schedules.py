@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
-from itertools import islice
 from typing import Any
 
 from sqlalchemy import Row, delete, func, or_, select, update
 
-from worker.adapters.database.rows import among, event, inserted, lock_files
+from worker.adapters.database import tallies
+from worker.adapters.database.engine.transaction import Repository, Transaction, reads, writes
+from worker.adapters.database.engine.types import clean
+from worker.adapters.database.moves import Moves
+from worker.adapters.database.rows import among, inserted, lock_files
+from worker.adapters.database.tables import files as file_table
 from worker.adapters.database.tables import (
-    file_events,
     schedule_files,
     schedule_leader,
     schedule_runs,
 )
-from worker.adapters.database.tables import files as file_table
-from worker.adapters.database.transaction import Repository, Transaction, reads, writes
-from worker.adapters.database.types import clean
-from worker.core.lifecycle import FileState
-from worker.core.model import ErrorNote, FileId, Leftover, SeenFile
+from worker.core.lifecycle import FileEventName, FileState
+from worker.core.model.files import ErrorNote
+from worker.core.model.fleet import Leftover, SeenFile
+from worker.core.model.ids import FileId
+from worker.core.pieces import pieces
+from worker.core.seen import Firing
 
 _AT_ONCE = 500
 
@@ -44,6 +48,23 @@ class ScheduleStore(Repository):
         last = _last(tx, schedule)
         return None if last is None else last.timestamp()
 
+    @reads
+    def ticked_ago(self, tx: Transaction) -> float | None:
+        """Seconds since a Beat's tick was worked last, None before the first."""
+        return tallies.ticked_ago(tx)
+
+    @reads
+    def firings(self, tx: Transaction) -> dict[str, Firing]:
+        """The last firing of each schedule."""
+        last = (
+            select(schedule_runs.c.schedule, func.max(schedule_runs.c.due).label("due"))
+            .group_by(schedule_runs.c.schedule)
+            .subquery()
+        )
+        same = (last.c.schedule == schedule_runs.c.schedule) & (last.c.due == schedule_runs.c.due)
+        chosen = select(schedule_runs).join(last, same)
+        return {row.schedule: Firing(row.schedule, row.due, row.fired_at) for row in tx.run(chosen)}
+
     @writes
     def fire(self, tx: Transaction, schedule: str, due: float) -> bool:
         """Record a firing; False when this due time, or a later one, was fired already."""
@@ -57,7 +78,7 @@ class ScheduleStore(Repository):
 
     def unseen(self, schedule: str, files: Iterable[SeenFile]) -> list[SeenFile]:
         """Those files that the schedule has not handed in with this size and time."""
-        return [file for some in _batched(files) for file in self._unseen(schedule, some)]
+        return [file for some in pieces(files, _AT_ONCE) for file in self._unseen(schedule, some)]
 
     @reads
     def _unseen(self, tx: Transaction, schedule: str, files: Sequence[SeenFile]) -> list[SeenFile]:
@@ -74,7 +95,7 @@ class ScheduleStore(Repository):
 
     def remember(self, schedule: str, files: Sequence[SeenFile]) -> None:
         """The schedule has handed these files in."""
-        for some in _batched(files):
+        for some in pieces(files, _AT_ONCE):
             self._remember(schedule, some)
 
     @writes
@@ -88,16 +109,15 @@ class ScheduleStore(Repository):
         tx.insert(schedule_files, [rows[key] for key in sorted(rows)])
 
     @reads
-    def leftovers(self, tx: Transaction, limit: int) -> list[Leftover]:
-        """Succeeded files whose batch has an `after` rule that was not carried out yet."""
-        chosen = (
-            select(file_table)
-            .where(
-                file_table.c.after_rule.is_not(None),
-                file_table.c.state == FileState.SUCCEEDED.value,
-            )
-            .limit(limit)
+    def leftovers(self, tx: Transaction, limit: int, after: FileId | None = None) -> list[Leftover]:
+        """Succeeded files whose batch has an `after` rule that was not carried out yet, by id."""
+        chosen = select(file_table).where(
+            file_table.c.after_rule.is_not(None),
+            file_table.c.state == FileState.SUCCEEDED.value,
         )
+        if after is not None:
+            chosen = chosen.where(file_table.c.id > after)
+        chosen = chosen.order_by(file_table.c.id).limit(limit)
         return [_leftover(row) for row in tx.run(chosen)]
 
     @writes
@@ -107,20 +127,16 @@ class ScheduleStore(Repository):
         if row is None or row.after_rule is None:
             return
         tx.update(file_table, [{"id": file, "after_rule": None}])
-        word = "taken_away" if error is None else "not_taken_away"
-        tx.insert(file_events, [event(file, tx.now, word, row.state, error)])
+        done = FileEventName.TAKEN_AWAY if error is None else FileEventName.NOT_TAKEN_AWAY
+        moves = Moves(tx)
+        moves.tell(file, done, FileState(row.state), error)
+        moves.write()
 
 
 def _last(tx: Transaction, schedule: str) -> datetime | None:
     last = select(func.max(schedule_runs.c.due)).where(schedule_runs.c.schedule == schedule)
     moment: datetime | None = tx.run(last).scalar_one()
     return moment
-
-
-def _batched(files: Iterable[SeenFile]) -> Iterator[list[SeenFile]]:
-    rest = iter(files)
-    while some := list(islice(rest, _AT_ONCE)):
-        yield some
 
 
 def _key(source: str) -> str:

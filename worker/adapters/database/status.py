@@ -8,11 +8,12 @@ from uuid import UUID
 
 from sqlalchemy import Row, bindparam, func, select
 
+from worker.adapters.database.engine.transaction import Repository, Transaction, reads
 from worker.adapters.database.rows import among
 from worker.adapters.database.tables import batches, files, pauses, service_state
-from worker.adapters.database.transaction import Repository, Transaction, reads
 from worker.core.lifecycle import BatchState, FileState
-from worker.core.model import BatchId, BatchStatus, Crew
+from worker.core.model.batches import BatchStatus
+from worker.core.model.ids import BatchId, Crew
 from worker.errors import UnknownBatch
 
 Counts = dict[UUID, dict[FileState, int]]
@@ -27,8 +28,8 @@ class StatusStore(Repository):
         return status_of(tx, batch)
 
     @reads
-    def batches(self, tx: Transaction, limit: int = 100) -> list[BatchStatus]:
-        """The newest batches first."""
+    def batches(self, tx: Transaction, limit: int | None = 100) -> list[BatchStatus]:
+        """The newest batches first, all for None."""
         return _newest(tx, limit)
 
 
@@ -44,7 +45,7 @@ def status_of(tx: Transaction, batch: UUID) -> BatchStatus:
     return _described(tx, [row])[0]
 
 
-def _newest(tx: Transaction, limit: int) -> list[BatchStatus]:
+def _newest(tx: Transaction, limit: int | None) -> list[BatchStatus]:
     newest = select(batches).order_by(batches.c.created_at.desc(), batches.c.id).limit(limit)
     return _described(tx, tx.run(newest).all())
 
@@ -120,4 +121,5 @@ def _status(
         profile_reason=gate[1],
         oldest_in_flight=oldest,
         sealed=row.sealed_at is not None,
+        reason=row.reason,
     )

@@ -2,42 +2,60 @@
 
 from __future__ import annotations
 
+from worker.adapters.database.attendants import AttendantStore
+from worker.adapters.database.audit import AuditStore
 from worker.adapters.database.batches import BatchStore
+from worker.adapters.database.breakers import BreakerStore
 from worker.adapters.database.budget import BudgetStore
 from worker.adapters.database.claim import ClaimStore
-from worker.adapters.database.experience import ExperienceStore
+from worker.adapters.database.details import DetailStore
+from worker.adapters.database.engine.transaction import Database, Transaction, reads
 from worker.adapters.database.gates import GateStore
+from worker.adapters.database.interventions import InterventionStore
 from worker.adapters.database.leases import LeaseStore
 from worker.adapters.database.ledger import LedgerStore
+from worker.adapters.database.lines import LineStore
+from worker.adapters.database.naming import NamingStore
 from worker.adapters.database.outbox import OutboxStore
 from worker.adapters.database.overview import OverviewStore
+from worker.adapters.database.prune import PruneStore
+from worker.adapters.database.ready_times import ReadyTimeStore
+from worker.adapters.database.reasons import ReasonStore
 from worker.adapters.database.record import RecordStore
-from worker.adapters.database.reopen import ReopenStore
 from worker.adapters.database.results import ResultStore
+from worker.adapters.database.reuse import ReuseStore
 from worker.adapters.database.schedules import ScheduleStore
 from worker.adapters.database.status import StatusStore
-from worker.adapters.database.transaction import Database, Transaction, reads
 from worker.adapters.database.wakes import WakeStore
 
 
 class SqlStore(
     BatchStore,
-    ReopenStore,
+    InterventionStore,
     StatusStore,
+    AuditStore,
+    LineStore,
+    PruneStore,
+    DetailStore,
+    AttendantStore,
+    ReasonStore,
+    NamingStore,
     ResultStore,
     ClaimStore,
     LeaseStore,
     LedgerStore,
     RecordStore,
+    ReuseStore,
+    BreakerStore,
     WakeStore,
     GateStore,
     BudgetStore,
     OutboxStore,
     ScheduleStore,
-    ExperienceStore,
+    ReadyTimeStore,
     OverviewStore,
 ):
-    """Implements `worker.ports.Store` on a relational database.
+    """Implements `ports.store.Store` on a relational database.
 
     Safe to share between threads, and to carry over a fork: connections are made when they are
     first needed, in the process that needs them. Every method may raise StoreUnavailable when the

@@ -37,7 +37,7 @@ from sqlalchemy import (
     text,
 )
 
-from worker.adapters.database.types import IDENTIFIER, LONG_TEXT, MOMENT, SERIAL
+from worker.adapters.database.engine.types import IDENTIFIER, LONG_TEXT, MOMENT, SERIAL
 
 CODE_LIMIT = 64
 MESSAGE_LIMIT = 4000
@@ -94,8 +94,10 @@ batches = _table(
     _moment("created_at", nullable=False),
     _moment("sealed_at"),
     _moment("finished_at"),
+    Column("reason", Text),  # why it was refused
     Index("ix_batches_created_at", "created_at"),
     Index("ix_batches_state", "state", "created_at"),
+    Index("ix_batches_finished_at", "finished_at", "created_at"),  # what has not ended, and prune
 )
 
 batch_parts = _table(
@@ -103,6 +105,7 @@ batch_parts = _table(
     Column("batch_id", IDENTIFIER, ForeignKey("batches.id"), primary_key=True),
     Column("part", Integer, primary_key=True, autoincrement=False),
     Column("parts", Integer, nullable=False),
+    Column("hand_in", String(36), primary_key=True, server_default=""),
 )
 
 files = _table(
@@ -139,6 +142,10 @@ files = _table(
     Column("deadline_seconds", Double),  # what a retry starts afresh with
     _moment("finished_at"),
     Column("after_rule", Text),  # NULL when there is none, or when it was carried out
+    Column("forced", Boolean, nullable=False, server_default=false()),  # no result is reused
+    Column("reuse_key", String(64)),  # of what is in flight or was uploaded: see core/reuse.py
+    Column("reused_from", IDENTIFIER),  # the file whose result this is
+    Column("waits_for", IDENTIFIER),  # a file like this one that is in flight, or a breaker
     Index("ix_files_due", "lane", "crew", "next_at", **_partial("lane IS NOT NULL")),
     Index("ix_files_ready", "lane", "crew", "turn", **_partial("lane = 'submit'")),
     Index("ix_files_lease_token", "lease_token", **_partial("lease_token IS NOT NULL")),
@@ -151,6 +158,8 @@ files = _table(
         mysql_length={"after_rule": 16},
         **_partial("after_rule IS NOT NULL"),
     ),
+    Index("ix_files_reuse_key", "reuse_key", **_partial("reuse_key IS NOT NULL")),
+    Index("ix_files_waits_for", "waits_for", **_partial("waits_for IS NOT NULL")),
     # A queue's rows change all the time: vacuum long before a fifth of them is dead.
     postgresql_with={"autovacuum_vacuum_scale_factor": "0.02"},
 )
@@ -175,6 +184,7 @@ file_events = _table(
     Column("state", String(16), nullable=False),
     Column("code", String(CODE_LIMIT)),
     Column("message", Text),
+    Column("seconds", Double),  # that a call took which failed
     Index("ix_file_events_file_id", "file_id"),
 )
 
@@ -221,6 +231,18 @@ service_state = _table(
     Column("probe_token", IDENTIFIER),
 )
 
+breakers = _table(
+    "breakers",
+    Column("id", IDENTIFIER, primary_key=True),  # computed from the two
+    Column("profile", String(NAME_LIMIT), nullable=False),
+    Column("category", Text, nullable=False),
+    Column("code", String(CODE_LIMIT), nullable=False),
+    Column("failures", Integer, nullable=False),
+    _moment("opened_at"),  # NULL: closed, but counting
+    Column("canary", IDENTIFIER),
+    _moment("canary_at"),
+)
+
 pauses = _table(
     "pauses",
     Column("profile", String(NAME_LIMIT), primary_key=True),
@@ -250,6 +272,15 @@ buckets = _table(
     Column("channel", String(16), primary_key=True),
     Column("tokens", Double, nullable=False),
     _moment("updated_at", nullable=False),
+)
+
+attendants = _table(
+    "attendants",
+    Column("holder", String(NAME_LIMIT), primary_key=True),
+    Column("crew", String(NAME_LIMIT)),  # NULL: every fleet
+    Column("place", String(NAME_LIMIT), nullable=False),
+    _moment("since", nullable=False),
+    _moment("until", nullable=False),
 )
 
 wakes = _table(

@@ -11,11 +11,12 @@ from sqlalchemy import Select, bindparam, literal_column, select, update
 
 from worker.adapters.database import gates
 from worker.adapters.database.claim import CHANNELS
+from worker.adapters.database.engine.transaction import Repository, Transaction, reads, writes
 from worker.adapters.database.rows import inserted
 from worker.adapters.database.tables import LATER, POLL, READY, batches, files, pauses, wakes
-from worker.adapters.database.transaction import Repository, Transaction, reads, writes
 from worker.core.lifecycle import Lane
-from worker.core.model import Crew, Due
+from worker.core.model.fleet import Due
+from worker.core.model.ids import Crew
 
 _LANES = {READY: Lane.SUBMIT, LATER: Lane.SUBMIT, POLL: Lane.POLL}
 
@@ -36,6 +37,16 @@ def _first_after(lane: str) -> Select[Any]:
 
 
 _FIRST_AFTER = {lane: _first_after(lane) for lane in _LANES}
+_ALL_PAUSED = select(pauses.c.profile)
+_TAKE = (
+    update(wakes)
+    .where(
+        wakes.c.crew == bindparam("whose"),
+        wakes.c.lane == bindparam("which"),
+        wakes.c.until <= bindparam("now"),
+    )
+    .values(until=bindparam("until"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +65,7 @@ class WakeStore(Repository):
         """Every crew and lane with open files due within so many seconds, freezes counted."""
         earliest = _earliest(tx).values()
         freezes = gates.frozen_until(tx)
-        paused = set(tx.run(select(pauses.c.profile)).scalars())
+        paused = set(tx.run(_ALL_PAUSED).scalars())
         waits = [
             Due(first.profile, first.crew, first.lane, _wait(tx, first, freezes))
             for first in earliest
@@ -66,8 +77,8 @@ class WakeStore(Repository):
     def take_wake(self, tx: Transaction, crew: Crew, lane: Lane, quiet: float) -> bool:
         """Whether the caller should send this wake-up: once per `quiet` seconds."""
         until = tx.after(quiet)
-        over = (wakes.c.crew == crew, wakes.c.lane == lane.value, wakes.c.until <= tx.now)
-        if tx.run(update(wakes).where(*over).values(until=until)).rowcount:
+        over = {"whose": crew, "which": lane.value, "now": tx.now, "until": until}
+        if tx.run(_TAKE, over).rowcount:
             return True
         first = {"crew": crew, "lane": lane.value, "until": until}
         return inserted(tx, wakes, first)

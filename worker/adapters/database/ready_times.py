@@ -8,15 +8,15 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, select, update
 
+from worker.adapters.database.engine.transaction import Repository, Transaction, reads, writes
+from worker.adapters.database.engine.types import clean
 from worker.adapters.database.rows import inserted
 from worker.adapters.database.tables import FORMAT_LIMIT, NAME_LIMIT, ready_times
-from worker.adapters.database.transaction import Repository, Transaction, reads, writes
-from worker.adapters.database.types import clean
-from worker.core.model import FileKind, Observation
-from worker.core.readiness import Sketch
+from worker.core.model.fleet import FileKind, Observation
+from worker.core.ready_times import Sketch
 
 
-class ExperienceStore(Repository):
+class ReadyTimeStore(Repository):
     """The learned poll schedule's memory."""
 
     @writes
@@ -29,11 +29,16 @@ class ExperienceStore(Repository):
     @reads
     def sketches(self, tx: Transaction, profile: str) -> dict[FileKind, Sketch]:
         """What is remembered for each kind of file."""
-        known = tx.run(select(ready_times).where(ready_times.c.profile == profile))
-        return {
-            FileKind(row.category, row.format, row.size_class): Sketch.from_json(row.sketch)
-            for row in known
-        }
+        return sketches_of(tx, profile)
+
+
+def sketches_of(tx: Transaction, profile: str) -> dict[FileKind, Sketch]:
+    """What is remembered for each kind of file, in the caller's transaction."""
+    known = tx.run(select(ready_times).where(ready_times.c.profile == profile))
+    return {
+        FileKind(row.category, row.format, row.size_class): Sketch.from_json(row.sketch)
+        for row in known
+    }
 
 
 def _order(one: Observation) -> tuple[str, str, int]:

@@ -7,44 +7,51 @@ ids. What a crash leaves undone, the same call does when it is repeated.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, Select, select
 
-from worker.adapters.database.batches import run_again, stamp
+from worker.adapters.database.batches import call_off, run_again, stamp
+from worker.adapters.database.breakers import close_breakers
+from worker.adapters.database.engine.transaction import Repository, Transaction, reads, writes
+from worker.adapters.database.moves import Moves, blame
 from worker.adapters.database.rows import (
     OPEN_LANES,
     OPEN_STATES,
-    cut_code,
-    cut_message,
-    event,
     ledger_of,
     lock_batch,
     lock_files,
 )
-from worker.adapters.database.tables import POLL, READY, batches, file_events, files
-from worker.adapters.database.transaction import Repository, Transaction, reads, writes
-from worker.core.lifecycle import BatchState, FileState, ServiceStatus, may_become
-from worker.core.model import BatchId, Crew, ErrorNote, UploadState
+from worker.adapters.database.tables import batches, files
+from worker.core.ledger import Upload, still_worked_on
+from worker.core.lifecycle import BatchState, FileEventName, FileState, may_reopen
+from worker.core.model.files import ErrorNote, UploadState
+from worker.core.model.ids import BatchId, Crew
+from worker.core.seen import EVERY, Narrow
 from worker.errors import UnknownBatch
 
 _AT_ONCE = 1000
-_SETTLED = frozenset(
-    {ServiceStatus.UPLOAD_FAILED, ServiceStatus.PARSE_FAILED, ServiceStatus.FLOW_FAILED}
-)
 _USUAL_DEADLINE = 3600.0
-_FREE: dict[str, Any] = {"lease_token": None, "lease_until": None}
+_STILL_COMING = 120.0
+"""Seconds for which the reply of an upload that was sent may still come."""
 
 
-class ReopenStore(Repository):
+class InterventionStore(Repository):
     """What a user, or the end of a run, does to all files of a batch."""
 
     def cancel(self, batch: BatchId) -> int:
         """End every open file as `cancelled`, whoever holds it, and the batch with them."""
+        self._call_off(batch)
         ended = sum(self._cancel_some(batch, window) for window in self._windows(batch))
         return ended + self._cancel_rest(batch)
+
+    @writes
+    def _call_off(self, tx: Transaction, batch: BatchId) -> None:
+        """Before its files, so that nobody who finds them ended takes the batch for finished."""
+        if _known(tx, batch).state == BatchState.RUNNING:
+            call_off(tx, batch)
 
     @writes
     def _cancel_some(self, tx: Transaction, batch: BatchId, window: range) -> int:
@@ -55,7 +62,7 @@ class ReopenStore(Repository):
         """With the batch locked no file can be added any more: end what came in between."""
         row = _known(tx, batch)
         ended = _end(tx, _still_open(tx, batch), FileState.CANCELLED, None)
-        if row.state == BatchState.RUNNING:
+        if row.state == BatchState.CANCELLED and row.finished_at is None:
             stamp(tx, row, BatchState.CANCELLED)
         return ended
 
@@ -92,22 +99,42 @@ class ReopenStore(Repository):
     @writes
     def _hand_over_some(self, tx: Transaction, batch: BatchId, window: range, crew: Crew) -> int:
         rows = _locked(tx, batch, window, OPEN_STATES)
-        if rows:
-            tx.update(files, [_handed_over(tx, row, crew) for row in rows])
-            _tell(tx, [row for row in rows if row.state == FileState.SUBMITTING])
+        _hand_over(tx, rows, crew)
         return len(rows)
 
-    def retry(self, batch: BatchId, states: Collection[FileState], crew: Crew) -> int:
+    def retry(
+        self,
+        batch: BatchId,
+        states: Collection[FileState],
+        crew: Crew,
+        narrow: Narrow = EVERY,
+    ) -> int:
         """Open the batch's files in these terminal states again, for `crew`."""
+        self._let_go(batch, narrow.category)
         wanted = [state.value for state in states if _may_be_retried(state)]
-        return sum(self._retry_some(batch, w, wanted, crew) for w in self._windows(batch))
+        return sum(self._retry_some(batch, w, wanted, crew, narrow) for w in self._windows(batch))
+
+    @writes
+    def _let_go(self, tx: Transaction, batch: BatchId, category: str | None) -> None:
+        """Who retries says that the reason is gone for which files were held."""
+        close_breakers(tx, _known(tx, batch).profile, category)
 
     @writes
     def _retry_some(
-        self, tx: Transaction, batch: BatchId, window: range, states: Sequence[str], crew: Crew
+        self,
+        tx: Transaction,
+        batch: BatchId,
+        window: range,
+        states: Sequence[str],
+        crew: Crew,
+        narrow: Narrow,
     ) -> int:
-        _known(tx, batch)
-        rows = _locked(tx, batch, window, states)
+        asked = _known(tx, batch).category
+        rows = [
+            row
+            for row in _locked(tx, batch, window, states)
+            if narrow.takes(row.error_code, row.category or asked, tx.since(row.finished_at))
+        ]
         if rows:
             _reopen(tx, rows, crew)
             run_again(tx, batch, crew)
@@ -163,82 +190,68 @@ def _lock(tx: Transaction, chosen: Select[Any], states: Collection[str]) -> list
 def _end(
     tx: Transaction, rows: Sequence[Row[Any]], state: FileState, note: ErrorNote | None
 ) -> int:
-    if not rows:
-        return 0
-    ended = {
-        "state": state.value,
-        "lane": None,
-        "next_at": None,
-        "finished_at": tx.now,
-        "error_code": cut_code(note),
-        "error_message": cut_message(note),
-        **_FREE,
-    }
-    tx.update(files, [{"id": row.id, **ended} for row in rows])
-    tx.insert(file_events, [event(row.id, tx.now, state, state, note) for row in rows])
+    moves = Moves(tx)
+    for row in rows:
+        moves.end(row, state, note)
+    moves.write()
     return len(rows)
 
 
-def _handed_over(tx: Transaction, row: Row[Any], crew: Crew) -> dict[str, Any]:
-    polling = row.state == FileState.POLLING
-    return {
-        "id": row.id,
-        "crew": crew,
-        "state": row.state if polling else FileState.QUEUED.value,
-        "lane": POLL if polling else READY,
-        "next_at": row.next_at if polling and row.lease_token is None else tx.now,
-        **_FREE,
-    }
-
-
-def _tell(tx: Transaction, rows: Sequence[Row[Any]]) -> None:
-    if rows:
-        queued = FileState.QUEUED.value
-        tx.insert(file_events, [event(row.id, tx.now, "handed_over", queued) for row in rows])
+def _hand_over(tx: Transaction, rows: Sequence[Row[Any]], crew: Crew) -> None:
+    moves = Moves(tx)
+    for row in rows:
+        polling = row.state == FileState.POLLING
+        name = FileEventName.HANDED_OVER if row.state == FileState.SUBMITTING else None
+        state = FileState.POLLING if polling else FileState.QUEUED
+        at = row.next_at if polling and row.lease_token is None else None
+        moves.move(row, state, at, name=name, values={"crew": crew})
+    moves.write()
 
 
 def _may_be_retried(state: FileState) -> bool:
-    return state.is_terminal and may_become(state, FileState.QUEUED)
+    return may_reopen(state, FileState.QUEUED)
 
 
 def _reopen(tx: Transaction, rows: Sequence[Row[Any]], crew: Crew) -> None:
     ledger = ledger_of(tx, [row.id for row in rows])
-    opened = [_reopened(tx, row, crew, ledger.get(row.id, ())) for row in rows]
-    tx.update(files, opened)
-    tx.insert(file_events, [event(row["id"], tx.now, "retried", row["state"]) for row in opened])
+    moves = Moves(tx)
+    for row in rows:
+        _reopen_one(moves, tx, row, crew, ledger.get(row.id, ()))
+    moves.write()
 
 
-def _reopened(
-    tx: Transaction, row: Row[Any], crew: Crew, ledger: Sequence[Row[Any]]
-) -> dict[str, Any]:
-    sent = [upload for upload in ledger if upload.state != UploadState.WITHDRAWN]
-    polling = bool(sent) and _still_worked_on(row, sent[-1])
-    return {
-        "id": row.id,
+def _reopen_one(
+    moves: Moves, tx: Transaction, row: Row[Any], crew: Crew, ledger: Sequence[Upload]
+) -> None:
+    ended, known = FileState(row.state), row.chatflow_file_id
+    upload = still_worked_on(ledger, ended, known, row.service_status)
+    polling = upload is not None
+    values = {
         "crew": crew,
-        "state": (FileState.POLLING if polling else FileState.QUEUED).value,
-        "lane": POLL if polling else READY,
-        "next_at": tx.now,
-        "chatflow_file_id": sent[-1].chatflow_file_id if polling else row.chatflow_file_id,
+        "chatflow_file_id": known if upload is None else upload.chatflow_file_id,
         "deadline_at": _fresh_deadline(tx, row) if polling else None,
         "parsed": bool(row.parsed) and polling,
         "attempts_used": 0,
         "failures": 0,
         "deaths": 0,
-        "error_code": None,
-        "error_message": None,
-        "finished_at": None,
-        **_FREE,
+        "waits_for": None,
+        **blame(None),
     }
+    if polling:
+        moves.retry(row, FileState.POLLING, values)
+    else:
+        moves.retry(row, FileState.QUEUED, values, _not_before(ledger))
 
 
-def _still_worked_on(row: Row[Any], newest: Row[Any]) -> bool:
-    """Whether the service may still be working on the newest upload that was sent."""
-    # The file's status belongs to the upload that the file knows of: one that was accepted after
-    # the file had ended has not been asked about.
-    settled = row.chatflow_file_id == newest.chatflow_file_id and row.service_status in _SETTLED
-    may_poll = may_become(FileState(row.state), FileState.POLLING)
-    return newest.state == UploadState.ACCEPTED and not settled and may_poll
+def _not_before(ledger: Sequence[Upload]) -> datetime | None:
+    """When to submit a file whose newest upload may still be under way, cancelled or not.
+
+    Its worker can't be called back, and records the reply when it comes.
+    """
+    newest = ledger[-1] if ledger else None
+    if newest is None or newest.state is not UploadState.SENT or newest.sent_at is None:
+        return None
+    return newest.sent_at + timedelta(seconds=_STILL_COMING)
 
 
 def _fresh_deadline(tx: Transaction, row: Row[Any]) -> datetime:

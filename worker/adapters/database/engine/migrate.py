@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
@@ -11,24 +10,11 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
-import worker
-from worker.adapters.database.engine import parse, single
-from worker.adapters.database.runlock import exclusive
-from worker.adapters.database.transaction import mapped_errors
+from worker.adapters.database.engine.engines import parse, single
+from worker.adapters.database.engine.revision import check_not_newer, folder
+from worker.adapters.database.engine.runlock import exclusive
+from worker.adapters.database.engine.transaction import mapped_errors
 from worker.errors import ConfigurationError, UsageError
-
-
-def folder() -> Path:
-    """Where the revisions are: inside an installed wheel, or at the top of a checkout.
-
-    Raises:
-        ConfigurationError: in neither place.
-    """
-    package = Path(worker.__file__).parent
-    for place in (package / "_migrations", package.parent / "migrations"):
-        if (place / "env.py").is_file():
-            return place
-    raise ConfigurationError("the database's migrations are missing: install the package again")
 
 
 def head() -> str:
@@ -43,8 +29,10 @@ def upgrade(url: str, revision: str = "head") -> None:
     """Bring a database to a revision; of several callers at a time, one works and the rest wait.
 
     Raises:
+        DatabaseNewer: a newer version has made its tables.
         StoreUnavailable: it can't be reached.
     """
+    check_not_newer(url)
     _run(url, lambda config: command.upgrade(config, revision))
 
 

@@ -34,6 +34,19 @@ _POSTGRESQL: Mapping[str, Any] = {
 }
 _POSTGRESQL_SESSION = "-c timezone=UTC -c idle_in_transaction_session_timeout=60000"
 _POSTGRESQL_LIMITS = " -c lock_timeout=10000 -c statement_timeout=30000"
+_THRESHOLD = "prepare_threshold"
+
+POOLER = "pooler"
+"""Parameter of an address: `transaction` behind PgBouncer in transaction mode, and the like."""
+
+_LOCAL: Mapping[str, str] = {"timezone": "UTC"}
+_LOCAL_LIMITS: Mapping[str, str] = {
+    "idle_in_transaction_session_timeout": "60000",
+    "lock_timeout": "10000",
+    "statement_timeout": "30000",
+}
+# A lock that lives as long as its transaction may be held for hours.
+_NO_LOCAL_LIMITS: Mapping[str, str] = {"idle_in_transaction_session_timeout": "0"}
 _MARIADB: Mapping[str, Any] = {"charset": "utf8mb4", "connect_timeout": 5}
 _MARIADB_LIMITS: Mapping[str, Any] = {"read_timeout": 30, "write_timeout": 30}
 _MARIADB_SESSION = (
@@ -57,13 +70,25 @@ def parse(url: str) -> URL:
     try:
         parsed = make_url(url)
         backend = parsed.get_backend_name()
-    except (ArgumentError, NoSuchModuleError) as error:
+        parsed.get_dialect().import_dbapi()
+    except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
         raise ConfigurationError("INGEST_DATABASE_URL: not a database address") from error
     if backend not in {"sqlite", "postgresql", "mysql", "mariadb"}:
         raise ConfigurationError(f"INGEST_DATABASE_URL: {backend} is not a supported database")
     if backend == "sqlite" and parsed.database in {None, "", ":memory:"}:
         raise ConfigurationError("INGEST_DATABASE_URL: SQLite needs a file, not memory")
+    if POOLER in parsed.query and not (is_pooled(parsed) and backend == "postgresql"):
+        raise ConfigurationError(
+            f"INGEST_DATABASE_URL: {POOLER}: only `transaction`, for PostgreSQL behind PgBouncer"
+        )
+    if backend == "postgresql":
+        _threshold(parsed)
     return parsed
+
+
+def is_pooled(url: URL) -> bool:
+    """Whether each transaction may be on another of the server's connections."""
+    return url.query.get(POOLER) == "transaction"
 
 
 def kind_of(url: URL) -> Kind:
@@ -120,9 +145,13 @@ def _engine(url: URL, *, limits: bool, **options: Any) -> Engine:
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
             return engine
+        case "postgresql" if is_pooled(url):
+            return _behind_pooler(url, limits=limits, **options)
         case "postgresql":
             settings = dict(_POSTGRESQL)
             settings["options"] = _POSTGRESQL_SESSION + (_POSTGRESQL_LIMITS if limits else "")
+            settings |= _threshold(url)
+            url = url.difference_update_query([_THRESHOLD])
         case "mariadb":
             settings = {**_MARIADB, **(_MARIADB_LIMITS if limits else {})}
             settings["init_command"] = _MARIADB_SESSION
@@ -130,6 +159,42 @@ def _engine(url: URL, *, limits: bool, **options: Any) -> Engine:
             options["isolation_level"] = "READ COMMITTED"
     wanted = {name: value for name, value in settings.items() if name not in url.query}
     return create_engine(url, hide_parameters=True, connect_args=wanted, **options)
+
+
+def _behind_pooler(url: URL, *, limits: bool, **options: Any) -> Engine:
+    """For a pooler that gives each transaction another connection: nothing outlives one.
+
+    No statement is prepared, and no option travels with the connection, which poolers refuse or
+    forget: what a session is told elsewhere, each transaction is told here.
+    """
+    settings = {**_POSTGRESQL, _THRESHOLD: None}
+    plain = url.difference_update_query([POOLER, _THRESHOLD])
+    wanted = {name: value for name, value in settings.items() if name not in plain.query}
+    engine = create_engine(plain, hide_parameters=True, connect_args=wanted, **options)
+    told = {**_LOCAL, **(_LOCAL_LIMITS if limits else _NO_LOCAL_LIMITS)}
+    words = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in told.items())
+    event.listen(engine, "begin", partial(_tell, f"SELECT {words}"))
+    return engine
+
+
+def _tell(statement: str, connection: Connection) -> None:
+    connection.exec_driver_sql(statement)
+
+
+def _threshold(url: URL) -> dict[str, int | None]:
+    """Psycopg's `prepare_threshold`, which it wants as a number: never is "none".
+
+    Raises:
+        ConfigurationError: it is neither.
+    """
+    text = url.query.get(_THRESHOLD)
+    if text is None:
+        return {}
+    if isinstance(text, str) and text.lower() == "none":
+        return {_THRESHOLD: None}
+    if isinstance(text, str) and text.isdecimal() and len(text) < 6:
+        return {_THRESHOLD: int(text)}
+    raise ConfigurationError(f"INGEST_DATABASE_URL: {_THRESHOLD}: write a number, or none")
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -1,0 +1,1 @@
+"""What every repository stands on: engines, transactions, errors in our words, revisions."""
