@@ -10,12 +10,12 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, BinaryIO, assert_never
 
 import orjson
 
-from worker.core.model import FileResult
+from worker.core.forms import Format
+from worker.core.model.stories import FileResult
 from worker.core.result_line import COLUMNS, result_line
 
 if TYPE_CHECKING:
@@ -23,14 +23,6 @@ if TYPE_CHECKING:
 
 ROW_GROUP_ROWS = 5_000
 ROW_GROUP_BYTES = 32 * 1024**2
-
-
-class Format(StrEnum):
-    """The forms in which results can be had."""
-
-    JSONL = "jsonl"
-    CSV = "csv"
-    PARQUET = "parquet"
 
 
 def write_results(results: Iterable[FileResult], form: Format, out: BinaryIO) -> None:

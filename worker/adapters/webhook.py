@@ -20,6 +20,9 @@ from aiohttp.abc import AbstractResolver
 from standardwebhooks import Webhook
 from yarl import URL
 
+from worker.codes import ErrorCode
+from worker.core.addresses import climbs
+from worker.core.order import notify_fault
 from worker.core.retry_after import seconds_to_wait
 from worker.errors import (
     ConfigurationError,
@@ -35,8 +38,7 @@ TIMEOUT = 20.0
 
 _GONE = 410
 _NAT64 = IPv6Network("64:ff9b::/96")
-_SHAPES = ({"url"}, {"task"}, {"task", "queue"})
-_NO_SECRET = "INGEST_WEBHOOK_SECRET is not set, so no webhook can be signed"  # noqa: S105
+_NO_SECRET = "INGEST_WEBHOOK_SECRET is not set, so no webhook can be signed"  # noqa: S105 - no secret
 
 
 def check_target(notify: object, allow: Sequence[str], *, has_secret: bool) -> str | None:
@@ -47,12 +49,10 @@ def check_target(notify: object, allow: Sequence[str], *, has_secret: bool) -> s
         allow: URL prefixes that may be plain http or private addresses.
         has_secret: whether webhooks can be signed.
     """
-    if not isinstance(notify, Mapping) or set(notify) not in _SHAPES:
-        return 'notify: write {"task": NAME, "queue": NAME} or {"url": ADDRESS}'
-    empty = [key for key, value in notify.items() if not isinstance(value, str) or not value]
-    if empty:
-        return f"notify: {empty[0]}: write a name or an address"
-    if "url" not in notify:
+    fault = notify_fault(notify)
+    if fault is not None:
+        return f"notify: {fault}"
+    if not isinstance(notify, Mapping) or "url" not in notify:
         return None
     fault = None if has_secret else _NO_SECRET
     return fault or _url_fault(notify["url"], allow)
@@ -94,6 +94,7 @@ def _covers(prefix: URL, url: URL) -> bool:
     return (
         (prefix.scheme, prefix.host) == (url.scheme, url.host)
         and prefix.explicit_port in {None, url.port}
+        and not climbs(url.raw_path)
         and (url.path == folder or url.path.startswith(f"{folder}/"))
     )
 
@@ -138,12 +139,12 @@ def _public_socket(info: tuple[Any, ...]) -> socket.socket:
     if not is_public(str(where[0])):
         raise GiveUp(
             "the webhook's host has a private address; allow it with INGEST_WEBHOOK_ALLOW",
-            code="webhook_refused",
+            code=ErrorCode.WEBHOOK_REFUSED,
         )
     return socket.socket(family=family, type=kind, proto=protocol)
 
 
-class Webhooks:
+class SignedWebhooks:
     """Posts signed messages.
 
     Args:
@@ -182,7 +183,7 @@ class Webhooks:
         """
         fault = _url_fault(url, self._allow)
         if fault is not None:
-            raise GiveUp(fault, code="webhook_refused")
+            raise GiveUp(fault, code=ErrorCode.WEBHOOK_REFUSED)
         headers = self._headers(message_id, body)
         try:
             async with self._session(URL(url)) as session:
@@ -211,7 +212,7 @@ class Webhooks:
 
     def _headers(self, message_id: str, body: bytes) -> dict[str, str]:
         if self._signer is None:
-            raise TryLater(_NO_SECRET, code="webhook_unsigned")
+            raise TryLater(_NO_SECRET, code=ErrorCode.WEBHOOK_UNSIGNED)
         now = datetime.now(UTC)
         return {
             "content-type": "application/json",
@@ -237,6 +238,6 @@ def _judge(reply: aiohttp.ClientResponse) -> None:
         return
     words = f"the webhook answered {reply.status}"
     if reply.status == _GONE:
-        raise GiveUp(words, code="webhook_gone")
+        raise GiveUp(words, code=ErrorCode.WEBHOOK_GONE)
     wait = seconds_to_wait(reply.headers.get("Retry-After"), datetime.now(UTC).timestamp())
     raise ServiceFault(words) if wait is None else ServiceBusy(words, retry_after=wait)

@@ -3,7 +3,7 @@
 Plain functions of `os` take the place of `pathlib` where every file passes: they cost a third.
 """
 
-# ruff: noqa: PTH115, PTH116
+# ruff: noqa: PTH115, PTH116, PTH118 - see above
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from worker.adapters.content import Opened, name_of, outside, shown
+from worker.adapters.files.opened_file import OpenedFile, outside, shown
+from worker.codes import ErrorCode
+from worker.core.addresses import LOCAL_SCHEMES, valid_text
 from worker.errors import ConfigurationError, SourceRejected
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NOFOLLOW | os.O_NONBLOCK
 """A pipe must not block the caller, and the last part of a resolved path is no link any more."""
-
-LOCAL_SCHEMES = frozenset({"file", "local"})
-"""What fsspec too calls this machine's files; they are never opened through it."""
 
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP})
 _NO_FILE = frozenset({errno.EISDIR, errno.ENXIO, errno.ENODEV})
@@ -35,7 +34,7 @@ class LocalFolders:
         self._roots = tuple(_real_root(root) for root in roots)
         self._below = tuple(f"{root.rstrip('/')}/" for root in self._roots)
 
-    def open(self, source: str, parents: dict[str, str] | None = None) -> Opened:
+    def open(self, source: str, parents: dict[str, str] | None = None) -> OpenedFile:
         """Open a regular file for reading; never blocks on anything else.
 
         Args:
@@ -52,9 +51,9 @@ class LocalFolders:
             _reject(source, error)
         except ValueError as error:  # a NUL, a lone surrogate, another machine
             message = f"{shown(source)} can't be the path of a file ({type(error).__name__})"
-            raise SourceRejected(message, code="not_found") from error
+            raise SourceRejected(message, code=ErrorCode.NOT_FOUND) from error
 
-    def _open(self, source: str, parents: dict[str, str]) -> Opened:
+    def _open(self, source: str, parents: dict[str, str]) -> OpenedFile:
         path = path_of(source)
         real = _real_path(path, parents)
         self._require_inside(source, real)
@@ -69,7 +68,7 @@ class LocalFolders:
             info = os.fstat(descriptor)
             _require_file(source, info)
             self._require_inside(source, _opened_path(descriptor, real))
-            return Opened(name_of(path.name), info.st_size, os.fdopen(descriptor, "rb", 0))
+            return OpenedFile(valid_text(path.name), info.st_size, os.fdopen(descriptor, "rb", 0))
         except BaseException:
             os.close(descriptor)
             raise
@@ -86,7 +85,7 @@ def _real_path(path: Path, parents: dict[str, str]) -> str:
         return os.path.realpath(path)
     if folder not in parents:
         parents[folder] = os.path.realpath(folder)
-    return os.path.join(parents[folder], name)  # noqa: PTH118
+    return os.path.join(parents[folder], name)
 
 
 def _real_root(root: str) -> str:
@@ -135,7 +134,7 @@ def _require_file(source: str, info: os.stat_result) -> None:
         return
     kind = "a folder" if stat.S_ISDIR(info.st_mode) else "a pipe, socket or device"
     raise SourceRejected(
-        f"{shown(source)} is {kind}; only regular files can be ingested", code="not_a_file"
+        f"{shown(source)} is {kind}; only regular files can be ingested", code=ErrorCode.NOT_A_FILE
     )
 
 
@@ -143,9 +142,9 @@ def _reject(source: str, error: OSError) -> NoReturn:
     words = error.strerror or type(error).__name__
     if error.errno in _GONE:
         message = f"{shown(source)} is not there ({words}); check the path, as this machine sees it"
-        raise SourceRejected(message, code="not_found") from error
+        raise SourceRejected(message, code=ErrorCode.NOT_FOUND) from error
     if error.errno in _NO_FILE:
         message = f"{shown(source)} is no regular file ({words}); only such can be ingested"
-        raise SourceRejected(message, code="not_a_file") from error
+        raise SourceRejected(message, code=ErrorCode.NOT_A_FILE) from error
     message = f"{shown(source)} can't be read ({words}); let the worker's user read it"
-    raise SourceRejected(message, code="unreadable") from error
+    raise SourceRejected(message, code=ErrorCode.UNREADABLE) from error

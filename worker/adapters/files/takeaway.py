@@ -3,6 +3,10 @@
 A move goes through a second name in the target folder that carries the file's id: as long as it is
 there, the move has begun, and whoever finds it knows whether the file was published already. So a
 move that was cut short at any point is completed by the next attempt, and never made twice.
+
+Folders for what is done often lie on another file system (an archive, a share), where a rename
+fails. `shutil.move` would copy without a check and overwrite what is there, so the copy is made
+here: verified against the digest that was uploaded, synced, and published like any other.
 """
 
 from __future__ import annotations
@@ -15,11 +19,12 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BufferedReader
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from worker.adapters.local_files import path_of
-from worker.adapters.remote_files import is_url
-from worker.core.model import Leftover
+from worker.adapters.files.local_files import path_of
+from worker.adapters.files.remote_files import is_url
+from worker.codes import ErrorCode
+from worker.core.model.fleet import Leftover
 from worker.core.schedule import MOVE
 from worker.errors import ServiceFault, SourceRejected
 
@@ -63,19 +68,21 @@ class LocalTakeAway:
                     _remove(path, uploaded)
         except FileNotFoundError as error:
             if _is_there(path):
-                raise ServiceFault(f"gone meanwhile: {error.filename}", code="io_error") from error
+                raise ServiceFault(
+                    f"gone meanwhile: {error.filename}", code=ErrorCode.IO_ERROR
+                ) from error
         except OSError as error:
             words = f"{error.strerror}: {error.filename}"
             if error.errno in _PASSING:
-                raise ServiceFault(words, code="io_error") from error
-            raise SourceRejected(words, code="take_away_failed") from error
+                raise ServiceFault(words, code=ErrorCode.IO_ERROR) from error
+            raise SourceRejected(words, code=ErrorCode.TAKE_AWAY_FAILED) from error
 
     def _inside_roots(self, source: str) -> Path:
         """The file's path with every link of its folders resolved, but not its own name."""
         plain = path_of(source)
         path = plain.parent.resolve() / plain.name
         if not any(path.is_relative_to(root) for root in self._roots):
-            raise SourceRejected(f"outside the roots: {source}", code="outside_roots")
+            raise SourceRejected(f"outside the roots: {source}", code=ErrorCode.OUTSIDE_ROOTS)
         return path
 
 
@@ -143,13 +150,19 @@ def _publish(staged: Path, name: str, leftover: Leftover) -> None:
         except FileExistsError:
             continue
         return
-    raise SourceRejected(f"no free name for {name} in {staged.parent}", code="name_taken")
+    raise SourceRejected(f"no free name for {name} in {staged.parent}", code=ErrorCode.NAME_TAKEN)
 
 
 def _candidates(target: Path, leftover: Leftover) -> Iterator[Path]:
-    yield target
-    yield target.with_name(f"{target.stem}-{str(leftover.file)[:8]}{target.suffix}")
-    yield target.with_name(f"{target.stem}-{leftover.file}{target.suffix}")
+    yield from (target.with_name(name) for name in free_names(target.name, leftover))
+
+
+def free_names(name: str, leftover: Leftover) -> Iterator[str]:
+    """Names that a moved file may get, in order."""
+    own = PurePosixPath(name)
+    yield name
+    yield f"{own.stem}-{str(leftover.file)[:8]}{own.suffix}"
+    yield f"{own.stem}-{leftover.file}{own.suffix}"
 
 
 def _claim(staged: Path, target: Path) -> None:
@@ -186,7 +199,9 @@ def _lock(file: BufferedReader) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise ServiceFault("another worker has the file in hand", code="io_error") from error
+        raise ServiceFault(
+            "another worker has the file in hand", code=ErrorCode.IO_ERROR
+        ) from error
     except OSError:
         return
 
@@ -198,7 +213,7 @@ def _identity(status: os.stat_result) -> Identity:
 def _open_plain(path: Path) -> BufferedReader:
     """Open a regular file; a link or a pipe under its name was never ingested as such."""
     if not stat.S_ISREG(path.lstat().st_mode):
-        raise SourceRejected(f"not a plain file: {path}", code="not_a_file")
+        raise SourceRejected(f"not a plain file: {path}", code=ErrorCode.NOT_A_FILE)
     return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb")
 
 
@@ -216,4 +231,4 @@ def _is_there(path: Path) -> bool:
 
 
 def _changed(path: Path) -> SourceRejected:
-    return SourceRejected(f"changed since it was uploaded: {path}", code="changed")
+    return SourceRejected(f"changed since it was uploaded: {path}", code=ErrorCode.CHANGED)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol
 
 from anyio import to_thread
 
+from worker.codes import ErrorCode
+from worker.core.addresses import bare
 from worker.errors import SourceRejected
 
 PIECE = 512 * 1024
@@ -18,8 +18,6 @@ PIECE = 512 * 1024
 
 SMALL = 64 * 1024
 """A file of up to this many bytes is read as it is opened: one hop for the whole file."""
-
-_SECRETS_OF_URL = re.compile(r"(?<=://)[^/@]*@|\?.*", re.DOTALL)
 
 
 class Readable(Protocol):
@@ -35,12 +33,17 @@ class Readable(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """A file open for reading; `size` in bytes as it was when it was opened."""
+class OpenedFile:
+    """A file open for reading; `size` in bytes as it was when it was opened.
+
+    Attributes:
+        meaning: what an exception means that reading it raises.
+    """
 
     name: str
     size: int
     file: Readable
+    meaning: Callable[[Exception], SourceRejected] | None = None
 
 
 class OpenedContent:
@@ -52,20 +55,21 @@ class OpenedContent:
         closed: whether the file was let go of.
     """
 
-    def __init__(self, source: str, opened: Opened) -> None:
+    def __init__(self, source: str, opened: OpenedFile) -> None:
         self.name = opened.name
         self.size = opened.size
         self.closed = False
         self._source = source
         self._file = opened.file
+        self._meaning = opened.meaning or self._broken_off
         self._read = 0
         self._hash = sha256()
         self._head: bytes | None = None
 
     @property
-    def sha256(self) -> str:
-        """Hex digest of the bytes read so far."""
-        return self._hash.hexdigest()
+    def sha256(self) -> str | None:
+        """Hex digest of the whole file; None until all of it was read."""
+        return self._hash.hexdigest() if self._read == self.size else None
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The bytes in pieces; a file that changes while it is read breaks off before its end.
@@ -97,17 +101,20 @@ class OpenedContent:
             # Looked for before the last piece is handed on, so that no upload gets to its end.
             grown = self._read + want == self.size and self._file.read(1)
         except Exception as error:  # every file system behind fsspec has errors of its own
-            message = f"{shown(self._source)} broke off while it was read ({error})"
-            raise SourceRejected(message, code="unreadable") from error
+            raise self._meaning(error) from error
         if len(piece) < want or grown:
             raise SourceRejected(
                 f"{shown(self._source)} changed its size while it was read;"
                 " hand it in again when it is complete",
-                code="changed",
+                code=ErrorCode.CHANGED,
             )
         self._read += want
         self._hash.update(piece)
         return piece
+
+    def _broken_off(self, error: Exception) -> SourceRejected:
+        message = f"{shown(self._source)} broke off while it was read ({error})"
+        return SourceRejected(message, code=ErrorCode.UNREADABLE)
 
     def _fill(self, want: int) -> bytes:
         """Exactly so many bytes, fewer only at the end: a stream brings what it has."""
@@ -120,13 +127,7 @@ class OpenedContent:
 
 def shown(source: str) -> str:
     """A source as messages show it: valid text, and without the secrets a URL may carry."""
-    text = source.encode("utf-8", "backslashreplace").decode()
-    return _SECRETS_OF_URL.sub("", text) if "://" in text else text
-
-
-def name_of(name: str) -> str:
-    """A file's name as valid text: what is none becomes U+FFFD."""
-    return os.fsencode(name).decode("utf-8", "replace")
+    return bare(source.encode("utf-8", "backslashreplace").decode())
 
 
 def outside(source: str) -> SourceRejected:
@@ -134,5 +135,5 @@ def outside(source: str) -> SourceRejected:
     return SourceRejected(
         f"{shown(source)} lies outside the allowed folders and addresses;"
         " move it there, or add its place to INGEST_ROOTS",
-        code="outside_roots",
+        code=ErrorCode.OUTSIDE_ROOTS,
     )

@@ -1,7 +1,7 @@
 """Keeping the network libraries from saying what travels through them.
 
-At DEBUG, websockets logs headers and bodies, and httpx every URL; credentials would be among
-them. No level and no logging configuration brings these loggers back.
+At DEBUG, websockets logs headers and bodies, httpx every URL and httpcore every header;
+credentials would be among them. No level and no logging configuration brings these loggers back.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ _SPOKEN_BY_LIBRARIES = (
     "websockets.client",
     "websockets.protocol",
     "httpx",
-    "httpcore",
-    "httpcore.connection",
-    "httpcore.http11",
-    "httpcore.http2",
-    "httpcore.proxy",
+    "httpx2",
+    "httpcore2",
+    "httpcore2.connection",
+    "httpcore2.http11",
+    "httpcore2.http2",
+    "httpcore2.proxy",
+    "httpcore2.socks",
     "aiohttp.client",
     "aiohttp.internal",
     "aiohttp.websocket",
