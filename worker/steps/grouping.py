@@ -47,7 +47,7 @@ class _Entry(Generic[Item]):
         self.item = item
         self.written: Future[bool] = future()
 
-    def tell(self, written: bool) -> None:  # noqa: FBT001
+    def tell(self, *, written: bool) -> None:
         if not self.written.done():  # cancelled: nobody waits any more
             self.written.set_result(written)
 
@@ -126,4 +126,4 @@ class GroupCommit(Generic[Item, Key]):
     async def _commit(self, group: list[_Entry[Item]]) -> None:
         written = await persistently(self._write, [entry.item for entry in group])
         for entry in group:
-            entry.tell(self._key(entry.item) in written)
+            entry.tell(written=self._key(entry.item) in written)

@@ -8,18 +8,19 @@ from operator import itemgetter
 
 from anyio import to_thread
 
-from worker.core.model import ClaimedFile, FileKind, Observation
+from worker.core.model.files import ClaimedFile, PolledFile, QueuedFile
+from worker.core.model.fleet import FileKind, Observation
 from worker.core.planning import format_of
-from worker.core.readiness import Schedule, Sketch, schedule_for, scout_share, size_class
+from worker.core.ready_times import PollSchedule, Sketch, schedule_for, scout_share, size_class
 from worker.errors import StoreUnavailable
-from worker.ports import Experience
+from worker.ports.store import ReadyTimes
 from worker.steps.loop import clock
 
 SHARE_EVERY = 2.0
 """Seconds between two exchanges with the database: experience is worth little within seconds."""
 
 HELD_FOR = 2.0
-"""How many times the slowest file's time what was seen is held back."""
+"""What was seen is told once its upload is older than this many times the slowest time to ready."""
 
 MOST_HELD = 5000
 """Files held back at most; a sketch remembers far fewer."""
@@ -36,15 +37,15 @@ class Learning:
     Losing what was not shared yet costs a few status calls, so nothing waits for it.
     """
 
-    def __init__(self, store: Experience, profile: str, price: float) -> None:
+    def __init__(self, store: ReadyTimes, profile: str, price: float) -> None:
         self._store = store
         self._profile = profile
         self._price = price
         self._sketches: dict[FileKind, Sketch] = {}
-        self._schedules: dict[FileKind, Schedule] = {}  # of these sketches, as far as needed
+        self._schedules: dict[FileKind, PollSchedule] = {}  # of these sketches, as far as needed
         self._seen: list[tuple[float, Observation]] = []  # with the moment of the upload
 
-    def first_wait(self, file: ClaimedFile, category: str, size: int) -> float:
+    def first_wait(self, file: QueuedFile, category: str, size: int) -> float:
         """Seconds until a file whose upload was accepted just now should be asked for.
 
         Its row does not hold yet what the upload found out: category, and size in bytes.
@@ -52,19 +53,19 @@ class Learning:
         schedule = self._schedule(_kind(file, category, size))
         return schedule.wait(0.0, 0, scout_share(file.id))
 
-    def next_wait(self, file: ClaimedFile) -> float:
+    def next_wait(self, file: PolledFile) -> float:
         """Seconds until a file that was asked for just now should be asked for again."""
         schedule = self._schedule(_kind(file, file.category or "", file.size))
         return schedule.wait(file.age, file.polls + 1)
 
-    def _schedule(self, kind: FileKind) -> Schedule:
+    def _schedule(self, kind: FileKind) -> PollSchedule:
         schedule = self._schedules.get(kind)
         if schedule is None:
             schedule = schedule_for(self._sketches.get(kind), self._price)
             self._schedules[kind] = schedule
         return schedule
 
-    def ready(self, file: ClaimedFile) -> None:
+    def ready(self, file: PolledFile) -> None:
         """The file was found ready by the status call that was made just now."""
         kind = _kind(file, file.category or "", file.size)
         if len(self._seen) < MOST_HELD:

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any
 
 import anyio
 from anyio import to_thread
-from tenacity import RetryCallState, wait_exponential, wait_random
+from tenacity import wait_exponential, wait_random
 
-from worker.core.model import Notification
+from worker.codes import ErrorCode
+from worker.core.model.fleet import Notification
+from worker.core.pacing import after
 from worker.errors import GiveUp, IngestError, ServiceBusy, StoreUnavailable
-from worker.ports import Outbox, Telemetry
+from worker.ports.broker import Webhooks
+from worker.ports.store import Outbox
+from worker.ports.telemetry import Telemetry
 
 MAX_ATTEMPTS = 10
 """Attempts before a notification is a dead letter: with the waits below, most of a day."""
@@ -30,23 +34,7 @@ LEASE = 120.0
 _backoff = wait_exponential(multiplier=5, exp_base=4, max=LONGEST_WAIT) + wait_random(0, 5)
 
 SendTask = Callable[[str, str | None, dict[str, Any]], None]
-"""Sends the task of this name to this queue with the payload as its one argument; blocking.
-
-Raises TryLater when the broker is out of reach.
-"""
-
-
-class Webhooks(Protocol):
-    """Posts signed messages."""
-
-    async def post(self, url: str, message_id: str, body: bytes) -> None:
-        """Deliver one message.
-
-        Raises:
-            GiveUp: it can never be delivered.
-            TryLater: it was not delivered this time (`ServiceBusy`: with a wish how long to wait).
-        """
-        ...
+"""`ports.broker.Waker.send_notification`."""
 
 
 def retry_wait(attempts: int, error: IngestError) -> float | None:
@@ -57,10 +45,8 @@ def retry_wait(attempts: int, error: IngestError) -> float | None:
     """
     if isinstance(error, GiveUp) or attempts >= MAX_ATTEMPTS:
         return None
-    state = RetryCallState(cast("Any", None), fn=None, args=(), kwargs={})
-    state.attempt_number = max(1, attempts)
     asked = error.retry_after if isinstance(error, ServiceBusy) else None
-    return min(max(float(_backoff(state)), asked or 0.0), LONGEST_WAIT)
+    return min(max(after(_backoff, attempts), asked or 0.0), LONGEST_WAIT)
 
 
 async def deliver(
@@ -103,12 +89,16 @@ class _Courier:
         except IngestError as error:
             await self._failed(notification, error)
         except Exception as error:  # noqa: BLE001 - one message must not hold up the others
-            await self._failed(notification, IngestError(type(error).__name__, code="unexpected"))
+            await self._failed(
+                notification, IngestError(type(error).__name__, code=ErrorCode.UNEXPECTED)
+            )
         else:
             await to_thread.run_sync(self._store.notified, notification.id)
             self._telemetry.event("notification_sent", batch=str(notification.batch_id))
 
     async def _send(self, notification: Notification) -> None:
+        if notification.fault is not None:
+            raise GiveUp(notification.fault, code=ErrorCode.NOTIFY_UNREADABLE)
         target, payload = notification.target, notification.payload
         if "url" in target:
             body = json.dumps(payload, separators=(",", ":")).encode()

@@ -6,18 +6,14 @@ from collections.abc import Sequence
 
 import anyio
 
-from worker.core.model import (
-    ClaimedFile,
-    DialogId,
-    DialogLoad,
-    FileId,
-    LeaseToken,
-    Sending,
-    UploadId,
-    Verdict,
-)
-from worker.ports import Store
+from worker.core.model.files import ClaimedFile, DialogLoad, ErrorNote, Sending
+from worker.core.model.ids import DialogId, FileId, LeaseToken, UploadId
+from worker.core.verdicts import Verdict
+from worker.ports.store import Store
 from worker.steps.grouping import GroupCommit
+
+Held = tuple[FileId, LeaseToken, ErrorNote | None]
+"""A file to be given back, the lease it was held under, and why."""
 
 
 class Recorder:
@@ -40,7 +36,7 @@ class Recorder:
         self._verdicts: GroupCommit[Verdict, FileId | UploadId] = GroupCommit(
             store.record, _key, gather=gather
         )
-        self._back: GroupCommit[tuple[FileId, LeaseToken], FileId] = GroupCommit(
+        self._back: GroupCommit[Held, FileId] = GroupCommit(
             self._hand_back, lambda held: held[0], gather=gather
         )
 
@@ -72,13 +68,15 @@ class Recorder:
             return await self._uploads.put(verdict)
         return await self._verdicts.put(verdict)
 
-    async def hand_back(self, file: ClaimedFile) -> None:
-        """Give a file back unworked."""
-        await self._back.put((file.id, file.token))
+    async def hand_back(self, file: ClaimedFile, reason: ErrorNote | None = None) -> None:
+        """Give a file back unworked; its story tells the reason."""
+        await self._back.put((file.id, file.token, reason))
 
-    def _hand_back(self, held: Sequence[tuple[FileId, LeaseToken]]) -> set[FileId]:
-        self._store.hand_back(held)
-        return {file for file, _ in held}
+    def _hand_back(self, held: Sequence[Held]) -> set[FileId]:
+        for reason in dict.fromkeys(reason for _, _, reason in held):
+            same = [(file, token) for file, token, why in held if why == reason]
+            self._store.hand_back(same, reason)
+        return {file for file, _, _ in held}
 
     def _begin(self, loads: Sequence[DialogLoad]) -> set[DialogId]:
         held = self._store.begin_uploads(loads)
@@ -88,10 +86,10 @@ class Recorder:
 
     def _record(self, items: Sequence[Verdict | Sending]) -> set[FileId | UploadId]:
         return self._store.record(
-            [item for item in items if isinstance(item, Verdict)],
+            [item for item in items if not isinstance(item, Sending)],
             [item for item in items if isinstance(item, Sending)],
         )
 
 
 def _key(item: Verdict | Sending) -> FileId | UploadId:
-    return item.file if isinstance(item, Verdict) else item.upload
+    return item.upload if isinstance(item, Sending) else item.file

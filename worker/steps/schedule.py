@@ -8,87 +8,37 @@ lead only saves work.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Protocol
 
 import anyio
-from anyio import CancelScope, to_thread
+from anyio import to_thread
 
-from worker.core.lifecycle import FileState
-from worker.core.model import BatchId, FileResult, SeenFile
+from worker.codes import ErrorCode
+from worker.core.model.fleet import SeenFile
 from worker.core.schedule import Schedule, last_due_before, next_due
-from worker.errors import IngestError, SourceRejected, TryLater
-from worker.ports import Schedules, Sources, Telemetry
+from worker.errors import IngestError, SourceRejected
+from worker.ports.batches import HandIn
+from worker.ports.sources import Listing, Sources
+from worker.ports.store import Schedules, Store
+from worker.ports.telemetry import Telemetry
+from worker.steps.leading import leading
 from worker.steps.stopping import Stopping
-
-LEASE = 60.0
-"""Seconds that the lead holds: a dead leader's firing is done by another after that."""
-
-RENEW_EVERY = 15.0
 
 _READERS = 4
 """Files that are read at once to compare their contents."""
 
 
-class ScheduleStore(Schedules, Protocol):
-    """The part of the store that schedules need."""
-
-    def now(self) -> float:
-        """The database's clock, POSIX seconds."""
-        ...
-
-    def results(
-        self, batch: BatchId, states: Collection[FileState] | None = None
-    ) -> Iterator[FileResult]:
-        """Every file of the batch."""
-        ...
-
-
-class Listing(Protocol):
-    """Looks at folders and files; blocking."""
-
-    def look(
-        self, paths: Sequence[str], *, glob: str | None = None, recursive: bool = False
-    ) -> Iterable[SeenFile]:
-        """Every file with its size and time of change, as it is right now.
-
-        A path that is a file gives itself, whatever the glob; what is not there gives nothing.
-        """
-        ...
-
-
-class HandIn(Protocol):
-    """Registers a batch for the workers and wakes them; blocking, and safe to repeat."""
-
-    def __call__(
-        self,
-        *,
-        profile: str,
-        external_key: str,
-        category: str | None,
-        after: str,
-        sources: Sequence[str],
-    ) -> tuple[BatchId, int]:
-        """Create the batch with this key, or find it again, and add the files it lacks.
-
-        Returns:
-            The batch, and how many of the files were new to it.
-        """
-        ...
-
-
 @dataclass(frozen=True)
-class Clockwork:
-    """What firing needs from the world.
+class ScheduleDeps:
+    """The collaborators of a firing.
 
     Attributes:
         stopping: when it is set, a firing that still waits is left to the next tick.
     """
 
-    store: ScheduleStore
+    store: Store
     listing: Listing
     sources: Sources
     hand_in: HandIn
@@ -96,7 +46,7 @@ class Clockwork:
     stopping: Stopping
 
 
-async def fire_due(world: Clockwork, schedules: Collection[Schedule], holder: str) -> list[str]:
+async def fire_due(deps: ScheduleDeps, schedules: Collection[Schedule], holder: str) -> list[str]:
     """Fire every schedule that is due, if nobody else is at it.
 
     Due times that were missed are caught up by one firing. A schedule that was never seen before
@@ -113,67 +63,59 @@ async def fire_due(world: Clockwork, schedules: Collection[Schedule], holder: st
     Raises:
         StoreUnavailable: the database is away; the next tick goes on.
     """
-    if not schedules or not await to_thread.run_sync(world.store.lead, holder, LEASE):
-        return []
-    now = await to_thread.run_sync(world.store.now)
     fired: list[str] = []
-    async with _leading(world.store, holder), anyio.create_task_group() as tasks:
-        for schedule in schedules:
-            tasks.start_soon(_fire_if_due, world, schedule, now, fired)
+    if schedules:
+        async with leading(deps.store, holder, deps.telemetry) as leads:
+            if leads:
+                await _fire_all(deps, schedules, fired)
     return fired
 
 
-@asynccontextmanager
-async def _leading(store: Schedules, holder: str) -> AsyncIterator[None]:
-    """Renew the lead while the block runs, and give it up afterwards."""
-
-    async def renew() -> None:
-        while True:
-            await anyio.sleep(RENEW_EVERY)
-            with suppress(TryLater):
-                await to_thread.run_sync(store.lead, holder, LEASE)
-
-    try:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(renew)
-            yield
-            tasks.cancel_scope.cancel()
-    finally:
-        with CancelScope(shield=True):
-            await to_thread.run_sync(store.lead, holder, 0.0)
+async def _fire_all(deps: ScheduleDeps, schedules: Collection[Schedule], fired: list[str]) -> None:
+    now = await to_thread.run_sync(deps.store.now)
+    async with anyio.create_task_group() as tasks:
+        for schedule in schedules:
+            tasks.start_soon(_fire_if_due, deps, schedule, now, fired)
 
 
-async def _fire_if_due(world: Clockwork, schedule: Schedule, now: float, fired: list[str]) -> None:
+async def _fire_if_due(
+    deps: ScheduleDeps, schedule: Schedule, now: float, fired: list[str]
+) -> None:
     """Fire one schedule, or say why it can't be: its fault is no other schedule's."""
     try:
-        last = await to_thread.run_sync(world.store.last_due, schedule.name)
+        last = await to_thread.run_sync(deps.store.last_due, schedule.name)
         due = last_due_before(schedule, now)
         if last is not None and due <= last:
             return
-        if last is not None and not await _fire(world, schedule, next_due(schedule, last)):
+        if last is not None and not await _fire(deps, schedule, next_due(schedule, last)):
             return
-        if await to_thread.run_sync(world.store.fire, schedule.name, due) and last is not None:
+        if await to_thread.run_sync(deps.store.fire, schedule.name, due) and last is not None:
             fired.append(schedule.name)
     except Exception as error:  # noqa: BLE001 - as said above; the next tick tries again
         message = error.message if isinstance(error, IngestError) else type(error).__name__
-        world.telemetry.event("schedule_failed", schedule=schedule.name, message=message)
+        deps.telemetry.event("schedule_failed", schedule=schedule.name, message=message)
 
 
-async def _fire(world: Clockwork, schedule: Schedule, due: float) -> bool:
+async def fire_now(deps: ScheduleDeps, schedule: Schedule) -> None:
+    """Fire a schedule out of its turn: hand in what is new; its next due time stays."""
+    await _fire(deps, schedule, await to_thread.run_sync(deps.store.now))
+
+
+async def _fire(deps: ScheduleDeps, schedule: Schedule, due: float) -> bool:
     """Hand in what is new, then remember it; False when it was left to the next tick."""
-    fresh = await to_thread.run_sync(_fresh, world, schedule)
-    stable = await _stable(world, schedule, fresh)
-    if world.stopping:
+    fresh = await to_thread.run_sync(_fresh, deps, schedule)
+    stable = await _stable(deps, schedule, fresh)
+    if deps.stopping:
         return False
-    known = await _with_digests(world.sources, stable)
-    changed = await to_thread.run_sync(_changed, world.store, schedule.name, known)
+    known = await _with_digests(deps.sources, stable)
+    changed = await to_thread.run_sync(_changed, deps.store, schedule.name, known)
     moment = datetime.fromtimestamp(due, UTC).isoformat()
     if changed:
         key = f"schedule:{schedule.name}:{moment}"
-        held = await to_thread.run_sync(_hand_in, world, schedule, key, changed)
+        held = await to_thread.run_sync(_hand_in, deps, schedule, key, changed)
         known = [file for file in known if held.get(file.source) in {None, file.sha256}]
-    await to_thread.run_sync(world.store.remember, schedule.name, known)
-    world.telemetry.event(
+    await to_thread.run_sync(deps.store.remember, schedule.name, known)
+    deps.telemetry.event(
         "schedule_fired",
         schedule=schedule.name,
         due=moment,
@@ -183,17 +125,17 @@ async def _fire(world: Clockwork, schedule: Schedule, due: float) -> bool:
     return True
 
 
-def _fresh(world: Clockwork, schedule: Schedule) -> list[SeenFile]:
-    found = world.listing.look(schedule.paths, glob=schedule.glob, recursive=schedule.recursive)
-    return world.store.unseen(schedule.name, found)
+def _fresh(deps: ScheduleDeps, schedule: Schedule) -> list[SeenFile]:
+    found = deps.listing.look(schedule.paths, glob=schedule.glob, recursive=schedule.recursive)
+    return deps.store.unseen(schedule.name, found)
 
 
-async def _stable(world: Clockwork, schedule: Schedule, fresh: list[SeenFile]) -> list[SeenFile]:
+async def _stable(deps: ScheduleDeps, schedule: Schedule, fresh: list[SeenFile]) -> list[SeenFile]:
     """Those files that stay as they are for a while: one wait for all of them."""
     if not fresh or not schedule.stable_for:
         return fresh
-    await world.stopping.sleep(schedule.stable_for)
-    again = await to_thread.run_sync(_look_again, world.listing, [file.source for file in fresh])
+    await deps.stopping.sleep(schedule.stable_for)
+    again = await to_thread.run_sync(_look_again, deps.listing, [file.source for file in fresh])
     return [file for file in fresh if file in again]
 
 
@@ -227,9 +169,9 @@ async def _digest(sources: Sources, source: str) -> str | None:
         async with sources.open(source) as content:
             async for _ in content.chunks():
                 pass
-            return content.sha256
+            return content.sha256 or ""
     except SourceRejected as error:
-        return None if error.code in {"not_found", "changed"} else ""
+        return None if error.code in {ErrorCode.NOT_FOUND, ErrorCode.CHANGED} else ""
 
 
 def _changed(store: Schedules, schedule: str, files: list[SeenFile]) -> list[SeenFile]:
@@ -242,14 +184,14 @@ def _changed(store: Schedules, schedule: str, files: list[SeenFile]) -> list[See
 
 
 def _hand_in(
-    world: Clockwork, schedule: Schedule, key: str, files: list[SeenFile]
+    deps: ScheduleDeps, schedule: Schedule, key: str, files: list[SeenFile]
 ) -> dict[str, str | None]:
     """Hand the files in; says with which digests the batch held files before, if it did.
 
     A file that changed between a firing that was cut short and its repetition is in the batch with
     the old contents: it must not be remembered with the new ones, or they would be missed.
     """
-    batch, new = world.hand_in(
+    batch, new = deps.hand_in(
         profile=schedule.profile,
         external_key=key,
         category=schedule.category,
@@ -258,4 +200,4 @@ def _hand_in(
     )
     if new == len(files):
         return {}
-    return {file.source: file.sha256 for file in world.store.results(batch)}
+    return {file.source: file.sha256 for file in deps.store.results(batch)}

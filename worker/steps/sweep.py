@@ -9,13 +9,15 @@ from collections.abc import Callable
 
 from anyio import to_thread
 
-from worker.core.model import BatchId, Crew, Due
-from worker.errors import CredentialsRefused, IngestError, NoUploadNode
-from worker.ports import Dialogs, Store, Telemetry, Waker
-from worker.steps.service import PROBE_EVERY
-
-QUIET = 2.0
-"""Seconds between two wake-ups for the same crew and lane, over all workers."""
+from worker.core.gate import PROBE_EVERY
+from worker.core.model.batches import BatchStatus
+from worker.core.model.fleet import Due
+from worker.core.model.ids import BatchId, Crew
+from worker.errors import IngestError, NoUploadNode, ProfileStopped, Redirected
+from worker.ports.broker import Waker
+from worker.ports.service import Dialogs
+from worker.ports.store import Store
+from worker.ports.telemetry import EventName, Telemetry
 
 LOOK_AHEAD = 1.0
 """Seconds ahead that due work is looked for: a shift waits that long for it."""
@@ -26,21 +28,46 @@ def finish(store: Store, telemetry: Telemetry) -> list[BatchId]:
     unfinished = store.unfinished()
     finished = store.finish(unfinished) if unfinished else []
     for batch in finished:
-        telemetry.event("batch_finished", batch=str(batch))
+        _tell_end(store.status(batch), telemetry)
     return finished
 
 
+def _tell_end(status: BatchStatus, telemetry: Telemetry) -> None:
+    ended = status.finished_at or status.started_at
+    telemetry.whole(
+        status.batch_id,
+        status.started_at.timestamp(),
+        profile=status.profile,
+        state=status.state.value,
+        files=status.total,
+    )
+    telemetry.event(
+        "batch_finished",
+        batch=str(status.batch_id),
+        profile=status.profile,
+        files=status.total,
+        **{state.value: count for state, count in status.counts.items()},
+        seconds=round((ended - status.started_at).total_seconds(), 1),
+    )
+
+
 def wake_due(
-    store: Store, waker: Waker, *, mine: Callable[[Crew], bool], busy: Callable[[Due], bool]
+    store: Store,
+    waker: Waker,
+    quiet: float,
+    *,
+    mine: Callable[[Crew], bool],
+    busy: Callable[[Due], bool],
 ) -> None:
     """Wake up for everything that is due and not being worked on here.
 
     Args:
+        quiet: seconds between two wake-ups for the same crew and lane, over all workers.
         mine: the crews that this process belongs to.
         busy: whether this process works on it already.
     """
     for due in store.due(LOOK_AHEAD):
-        if mine(due.crew) and not busy(due) and store.take_wake(due.crew, due.lane, QUIET):
+        if mine(due.crew) and not busy(due) and store.take_wake(due.crew, due.lane, quiet):
             waker.wake(due.profile, due.crew, due.lane)
 
 
@@ -50,10 +77,11 @@ async def probe(store: Store, dialogs: Dialogs, profile: str, telemetry: Telemet
         return
     try:
         await dialogs.open()
-    except CredentialsRefused as error:
-        telemetry.event("credentials_refused", profile=profile, reason=error.message)
+    except ProfileStopped as error:
+        name: EventName = "redirected" if isinstance(error, Redirected) else "credentials_refused"
+        telemetry.event(name, profile=profile, reason=error.message)
     except NoUploadNode:
-        await _resume(store, profile, telemetry)  # the rest that is wrong, a file will say
+        await _resume(store, profile, telemetry)  # a missing node is told by a file
     except IngestError as error:
         telemetry.event("dialog_failed", profile=profile, reason=error.message)
     else:
