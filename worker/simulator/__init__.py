@@ -4,17 +4,28 @@ It speaks the three endpoints, follows a scenario, shows faults on demand, and k
 what it was sent.
 """
 
+from worker.simulator.replay import Replay
 from worker.simulator.samples import DEMO_SCENARIO, write_samples
 from worker.simulator.scenario import Scenario, load_scenario
-from worker.simulator.server import RunningSimulator, Simulator, running, serve
+from worker.simulator.server import (
+    RunningSimulator,
+    Simulator,
+    replaying,
+    running,
+    serve,
+    serve_until_stopped,
+)
 
 __all__ = [
     "DEMO_SCENARIO",
+    "Replay",
     "RunningSimulator",
     "Scenario",
     "Simulator",
     "load_scenario",
+    "replaying",
     "running",
     "serve",
+    "serve_until_stopped",
     "write_samples",
 ]

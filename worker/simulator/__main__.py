@@ -16,9 +16,10 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8765)
     parser.add_argument("--scenario", type=Path)
+    parser.add_argument("--strict", action="store_true")
     given = parser.parse_args()
     try:
-        serve(given.host, given.port, given.scenario, _say)
+        serve(given.host, given.port, given.scenario, _say, strict=given.strict)
     except ConfigurationError as error:
         print(error, file=sys.stderr)  # noqa: T201 - this is a command
         return 2

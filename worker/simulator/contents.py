@@ -10,7 +10,7 @@ from pydantic import JsonValue
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from worker.simulator.scenario import Content, Shape
+    from worker.simulator.behaviours import Content, Shape
 
 Json: TypeAlias = JsonValue
 

@@ -1,22 +1,23 @@
-"""The websocket `/openapi/v2/ws/dialog/`: many conversations on one connection."""
+"""The dialog's websocket: many conversations on one connection."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiohttp import WSMsgType, web
 
-from worker.simulator import frames
-from worker.simulator.scenario import (
+from worker.simulator import detours, frames
+from worker.simulator.mishaps import (
     CloseFault,
     CodeFault,
     ErrorTextFault,
     GarbageFault,
     HttpFault,
     NoUploadNodeFault,
+    RedirectFault,
     ResetFault,
     SilenceFault,
 )
@@ -27,15 +28,15 @@ if TYPE_CHECKING:
 
     from worker.simulator.faults import Trouble
     from worker.simulator.frames import Filler, Script
-    from worker.simulator.scenario import Flow
-    from worker.simulator.service import Service
+    from worker.simulator.offers import Flow
+    from worker.simulator.service import SimulatedService
 
 MAX_MESSAGE = 4 * 1024 * 1024
-PONG = json.dumps({"type": "heartbeat", "data": "pong"})
+PONG = json.dumps({"code": "000000", "message": "success", "type": "heartbeat", "data": "pong"})
 UNKNOWN_QUESTION = "I have no answer to that."
 
 
-async def talk(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+async def talk(service: SimulatedService, request: web.BaseRequest) -> web.StreamResponse:
     """Serve one connection from handshake to close."""
     refusal = await _handshake_refusal(service, request)
     if refusal is not None:
@@ -49,7 +50,7 @@ async def talk(service: Service, request: web.BaseRequest) -> web.StreamResponse
     ledger.connections_open += 1
     ledger.connections_open_max = max(ledger.connections_open_max, ledger.connections_open)
     try:
-        await Connection(service, request, socket).serve()
+        await SimulatedConnection(service, request, socket).serve()
     finally:
         ledger.connections_open -= 1
         service.sockets.discard(socket)
@@ -57,18 +58,15 @@ async def talk(service: Service, request: web.BaseRequest) -> web.StreamResponse
 
 
 async def _handshake_refusal(
-    service: Service, request: web.BaseRequest
+    service: SimulatedService, request: web.BaseRequest
 ) -> web.StreamResponse | None:
     trouble = service.faults.meet("handshake", service.elapsed())
     if trouble.delay:
         await asyncio.sleep(trouble.delay)
-    if isinstance(trouble.fault, HttpFault | ResetFault):
+    if isinstance(trouble.fault, HttpFault | RedirectFault | ResetFault):
         return misbehave(request, trouble.fault)
-    credentials = service.scenario.credentials
-    username = request.headers.get("username", credentials.username)  # asked for in the body only
-    key = request.headers.get("cybertron-robot-key")
-    token = request.headers.get("cybertron-robot-token")
-    if credentials.refuse_dialog == "handshake" and not service.admits(key, token, username):
+    at_the_door = service.scenario.credentials.refuse_dialog == "handshake"
+    if at_the_door and not service.admits_handshake(request.headers):
         return refused_credentials(service)
     if not service.dialog_rate.take(service.clock()):
         service.ledger.counts["dialogs_throttled"] += 1
@@ -76,17 +74,25 @@ async def _handshake_refusal(
     return None
 
 
-class Connection:
+class _Jumped(NamedTuple):
+    """Where a conversation's flow handed over to, and how often it has."""
+
+    target: Flow
+    jumps: int
+
+
+class SimulatedConnection:
     """One websocket connection. Each question starts a conversation; heartbeats are answered."""
 
     def __init__(
-        self, service: Service, request: web.BaseRequest, socket: web.WebSocketResponse
+        self, service: SimulatedService, request: web.BaseRequest, socket: web.WebSocketResponse
     ) -> None:
         self._service = service
         self._request = request
         self._socket = socket
         self._heartbeats = True
         self._conversations: set[asyncio.Task[None]] = set()
+        self._jumped: dict[str, _Jumped] = {}
 
     async def serve(self) -> None:
         """Read until the connection closes."""
@@ -129,15 +135,16 @@ class Connection:
         flow = self._flow(body)
         if flow is None:
             await self._not_understood(filler, direct=_is_direct(body))
-            return
-        await self._play(filler, flow, trouble)
+        elif (detour := self._detour(body, flow)) is not None:
+            await self._say(filler, detour)
+        else:
+            await self._play(filler, flow, trouble)
 
     def _objection(self, body: dict[str, Any]) -> tuple[str, str] | None:
-        key, token = body.get("cybertron_robot_key"), body.get("cybertron_robot_token")
-        if not self._service.admits(key, token, body.get("username")):
+        if not self._service.admits_body(body):
             return "400401", "credentials refused"
-        needed = ["segment_code", "message_source"]
-        if not _is_direct(body):
+        needed = ["segment_code", "message_source"] if self._service.strict else []
+        if not _is_direct(body) and self._former_jump(body) is None:
             needed.append("question")
         missing = [name for name in needed if not isinstance(body.get(name), str) or not body[name]]
         return ("400001", f"missing: {', '.join(missing)}") if missing else None
@@ -145,14 +152,37 @@ class Connection:
     def _flow(self, body: dict[str, Any]) -> Flow | None:
         if _is_direct(body):
             return self._service.flow(str(body.get("open_flow_uuid")))
+        former = self._former_jump(body)
+        if former is not None and not body.get("question"):
+            return former.target if self._service.scenario.jump == "empty_question" else None
         return self._service.flow_for(body["question"])
+
+    def _former_jump(self, body: dict[str, Any]) -> _Jumped | None:
+        return self._jumped.get(str(body.get("segment_code")))
+
+    def _detour(self, body: dict[str, Any], flow: Flow) -> tuple[str, ...] | None:
+        """What is said instead of offering the upload, if the scenario has such a habit."""
+        scenario = self._service.scenario
+        if scenario.chats:
+            return detours.small_talk(scenario)
+        if scenario.waits_for_input:
+            return detours.asking_back(scenario, flow)
+        former = self._former_jump(body)
+        jumps = 0 if former is None else former.jumps
+        follows = former is not None or not _is_direct(body)
+        if scenario.jump is None or jumps >= scenario.jumps or not follows:
+            return None
+        self._jumped[str(body.get("segment_code"))] = _Jumped(flow, jumps + 1)
+        return detours.jump(scenario, flow)
 
     async def _not_understood(self, filler: Filler, *, direct: bool) -> None:
         if direct:
             await self._say(filler, (frames.error_frame("400002", "open_flow_uuid is unknown"),))
             return
         text = frames.text_frame(UNKNOWN_QUESTION, finish="y")
-        await self._say(filler, (*frames.accepted(), text, _round_over(self._any_flow())))
+        await self._say(
+            filler, (*frames.accepted(self._service.scenario), text, _round_over(self._any_flow()))
+        )
 
     def _any_flow(self) -> Flow:
         return self._service.scenario.flows[0]
@@ -197,8 +227,17 @@ class Connection:
         await self._say(filler, (script.upload, *script.trailing))
 
     async def _say(self, filler: Filler, templates: Sequence[str]) -> None:
+        if self._service.scenario.noise_frames:
+            await self._make_noise()
         for template in templates:
             await self._socket.send_str(filler.fill(template))
+
+    async def _make_noise(self) -> None:
+        for noise in detours.NOISE:
+            if isinstance(noise, bytes):
+                await self._socket.send_bytes(noise)
+            else:
+                await self._socket.send_str(noise)
 
     def _script(self, flow: Flow, limits: tuple[tuple[str, int], ...]) -> Script:
         scripts = self._service.scripts
@@ -212,7 +251,7 @@ class Connection:
                 )
                 for category in scenario.categories_of(flow)
             ]
-            scripts[key] = frames.script(flow, categories, scenario.dialog)
+            scripts[key] = frames.script(flow, categories, scenario)
         return scripts[key]
 
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
-from worker.simulator.scenario import LimitsFault, SlowFault
+from worker.simulator.mishaps import LimitsFault, SlowFault
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
-    from worker.simulator.scenario import AnyFault, Scenario
+    from worker.simulator.mishaps import AnyFault
+    from worker.simulator.scenario import Scenario
 
 Endpoint = Literal["handshake", "dialog", "upload", "status"]
 

@@ -11,7 +11,8 @@ from uuid import uuid4
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from worker.simulator.scenario import Category, Dialog, Flow
+    from worker.simulator.offers import Flow, OfferedCategory
+    from worker.simulator.scenario import Dialog, Scenario
 
 UPLOAD_NODE = "21a5fdec-2807-45cd-bc6e-430f26e6f682"
 FORMER_NODE = "f9b5d4d1-aa99-4c74-96db-642dfaf51f4d"
@@ -54,11 +55,12 @@ class Filler:
         )
 
 
-def script(flow: Flow, categories: Sequence[Category], style: Dialog) -> Script:
+def script(flow: Flow, categories: Sequence[OfferedCategory], scenario: Scenario) -> Script:
     """Everything that a conversation with this flow says."""
+    style = scenario.dialog
     return Script(
         opening=(
-            *accepted(),
+            *accepted(scenario),
             text_frame(GREETING[:6], finish="n"),
             text_frame(GREETING[6:], finish="y"),
             flow_frame(flow, "002000", node=FORMER_NODE),
@@ -73,11 +75,14 @@ def script(flow: Flow, categories: Sequence[Category], style: Dialog) -> Script:
     )
 
 
-def accepted() -> tuple[str, ...]:
+def accepted(scenario: Scenario) -> tuple[str, ...]:
     """Task accepted, question accepted, and the notices that come with them."""
+    code, message = "000000", "success"
+    if scenario.notices_with_error_code:  # as documented by the vendor for a dialog that goes on
+        code, message = "400000", "task send success,"
     return (
-        _frame("json", -2, {"task_id": _TASK}, finish="n"),
-        _frame("json", -1, {"dialog_id": _DIALOG}, finish="n"),
+        _frame("json", -2, {"task_id": _TASK}, finish="n", code=code, message=message),
+        _frame("json", -1, {"dialog_id": _DIALOG}, finish="n", code=code, message=message),
         _frame("json", -3, {"intent": "flow"}, finish="n"),
         _frame("json", -4, {"knowledge": []}, finish="n"),
         _frame("json", -8, {"sensitive": False}, finish="n"),
@@ -89,10 +94,12 @@ def text_frame(text: str, *, finish: str) -> str:
     return _frame("string", 0, text, finish=finish)
 
 
-def flow_frame(flow: Flow, code: str, *, node: str, answer: str = "") -> str:
+def flow_frame(
+    flow: Flow, code: str, *, node: str, answer: str = "", more: dict[str, object] | None = None
+) -> str:
     """A flow event; like nearly all of them it says `finish: "y"`."""
     data = _flow_data(flow, code, node) | {"answer": {"type": "text", "data": answer}}
-    return _frame("flow", 0, data, finish="y")
+    return _frame("flow", 0, data, finish="y", more=more)
 
 
 def error_frame(code: str | int, message: str, *, inside: bool = False) -> str:
@@ -139,7 +146,7 @@ def _flow_data(flow: Flow, code: str, node: str) -> dict[str, Any]:
     }
 
 
-def _upload_frame(flow: Flow, categories: Sequence[Category], style: Dialog) -> str:
+def _upload_frame(flow: Flow, categories: Sequence[OfferedCategory], style: Dialog) -> str:
     content = {
         "instruction": INSTRUCTION,
         "upload_file_categories": [category.model_dump(mode="json") for category in categories],

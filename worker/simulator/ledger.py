@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from statistics import quantiles
 from typing import TYPE_CHECKING, Any
 
-from worker.simulator.plans import SETTLED
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from worker.simulator.plans import Plan
+    from worker.simulator.plans import StatusPlan
 
 FIELDS = (
     "mode", "flow_uuid", "tenant_name", "extra_params", "file_format", "parse_model",
@@ -25,7 +23,7 @@ _VARIABLE = FIELDS.index("extra_params")
 
 
 @dataclass(slots=True)
-class Upload:
+class ReceivedUpload:
     """One upload whose form was read. Times are POSIX seconds.
 
     `id` is None when it was refused, and `refusal` says why. `answered` is False when the reply
@@ -39,7 +37,7 @@ class Upload:
     sha256: str | None
     fields: tuple[str | None, ...]
     at: float
-    plan: Plan | None = None
+    plan: StatusPlan | None = None
     scale: float = 0.0
     refusal: str | None = None
     answered: bool = True
@@ -54,10 +52,10 @@ class Upload:
         factor = None if self.plan is None else self.plan.ready_at
         return None if factor is None else self.at + factor * self.scale
 
-    def note(self, status: int, now: float) -> None:
-        """A status call was answered with this status."""
+    def note(self, status: int, now: float, *, settled: bool) -> None:
+        """A status call was answered with this status, which may be the file's last."""
         self.last_status = status
-        if self.served_at is None and status in SETTLED:
+        if self.served_at is None and settled:
             self.served_status, self.served_at = status, now
 
     def entry(self, *, contents: bool) -> dict[str, Any]:
@@ -96,8 +94,8 @@ class Ledger:
     """Everything that was received since the start or the last reset."""
 
     started_at: float
-    uploads: list[Upload] = field(default_factory=list)
-    by_id: dict[int, Upload] = field(default_factory=dict)
+    uploads: list[ReceivedUpload] = field(default_factory=list)
+    by_id: dict[int, ReceivedUpload] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     statuses_served: Counter[int] = field(default_factory=Counter)
     places: Counter[str] = field(default_factory=Counter)
@@ -110,7 +108,7 @@ class Ledger:
     last_taken_at: float | None = None
     _same_fields: dict[tuple[str | None, ...], tuple[str | None, ...]] = field(default_factory=dict)
 
-    def record(self, upload: Upload) -> None:
+    def record(self, upload: ReceivedUpload) -> None:
         """Write an upload down; equal form fields are kept once."""
         upload.fields = self._same_fields.setdefault(upload.fields, upload.fields)
         self.uploads.append(upload)

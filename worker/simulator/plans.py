@@ -9,36 +9,56 @@ from collections import Counter
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import pairwise
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
+from worker.simulator.behaviours import Behaviour, Fixed, Immediate, Lognormal, Step
 from worker.simulator.contents import Json, names_the_file, render
-from worker.simulator.scenario import Behaviour, Fixed, Immediate, Lognormal, Step
 
 if TYPE_CHECKING:
-    from worker.simulator.scenario import Content, Early, Path_, Rule, Scenario, TimeToReady
+    from worker.simulator.behaviours import Content, Early, Path_, Rule, TimeToReady
+    from worker.simulator.scenario import Scenario
 
-SETTLED = frozenset({5, 6, 7, 8})
+LASTING = frozenset({5, 6, 7, 8})
 """The statuses that may be a file's last."""
 
-_STANDS = SETTLED | {3}
+_STANDS = LASTING | {3}
 _FAILURES = {3: "upload failed", 6: "parse failed", 8: "flow failed"}
 _WITH_CONTENT = frozenset({5, 7, 8})
 _Z95 = 1.6448536269514722  # the 95th percentile of the standard normal distribution
 
 
-def timeline(path: Path_) -> tuple[tuple[float, int], ...]:
-    """When each status begins, in multiples of the time to ready.
+class StatusMoment(NamedTuple):
+    """When a status begins, in multiples of the time to ready; `early` as in `Step`."""
+
+    at: float
+    status: int
+    early: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether it may be the file's last, and brings what there is."""
+        return self.status in LASTING and not self.early
+
+
+def timeline(path: Path_) -> tuple[StatusMoment, ...]:
+    """When each status begins.
 
     A path of bare numbers is spread evenly before its first standing status (3, 5 to 8), which
     begins at 1; each one after it takes half as long again.
     """
     if isinstance(path[0], Step):
-        return tuple((step.at, step.status) for step in path if isinstance(step, Step))
+        return tuple(
+            StatusMoment(step.at, step.status, step.early)
+            for step in path
+            if isinstance(step, Step)
+        )
     statuses = [step for step in path if isinstance(step, int)]
     standing = [place for place, status in enumerate(statuses) if status in _STANDS]
     ready = standing[0] if standing else len(statuses) - 1
     return tuple(
-        (place / ready if place < ready else float(place > 0) + (place - ready) / 2, status)
+        StatusMoment(
+            place / ready if place < ready else float(place > 0) + (place - ready) / 2, status
+        )
         for place, status in enumerate(statuses)
     )
 
@@ -58,34 +78,34 @@ def draw(wait: TimeToReady, dice: random.Random) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class StatusPlan:
     """One behaviour, made ready to answer quickly for many files."""
 
     wait: TimeToReady
-    line: tuple[tuple[float, int], ...]
+    line: tuple[StatusMoment, ...]
     error_msg: str | None
     parse_content: Content
     llm_content: Content
     early: Early
     same_for_all: bool
-    tails: dict[int, bytes] = field(default_factory=dict)
+    tails: dict[StatusMoment, bytes] = field(default_factory=dict)
 
     @property
     def first_status(self) -> int:
         """The status in the reply to the upload itself."""
-        return self.line[0][1]
+        return self.line[0].status
 
     @property
     def ready_at(self) -> float | None:
         """When the first settled status begins, in times to ready; None if there is none."""
-        return next((at for at, status in self.line if status in SETTLED), None)
+        return next((moment.at for moment in self.line if moment.settled), None)
 
-    def status(self, elapsed: float, scale: float) -> int:
-        """The status `elapsed` seconds after the upload of a file with this time to ready."""
-        for (_, current), (begins, _) in pairwise(self.line):
-            if elapsed < begins * scale:
+    def moment(self, elapsed: float, scale: float) -> StatusMoment:
+        """What holds `elapsed` seconds after the upload of a file with this time to ready."""
+        for current, following in pairwise(self.line):
+            if elapsed < following.at * scale:
                 return current
-        return self.line[-1][1]
+        return self.line[-1]
 
     def error(self, status: int) -> str:
         """The `error_msg` that goes with a status."""
@@ -94,26 +114,30 @@ class Plan:
         return _FAILURES[status] if self.error_msg is None else self.error_msg
 
     def contents(self, status: int, file_name: str) -> tuple[Json, Json]:
-        """`parse_content` and `llm_content` as they stand at a status."""
+        """`parse_content` and `llm_content` as they stand once a status is no longer early."""
         if status not in _WITH_CONTENT:
             return (None if status in _FAILURES else self._early(file_name)), None
-        answered = status != 5 or self.line[-1][1] == 5
+        answered = status != 5 or self.line[-1].status == 5
         llm = render(self.llm_content, file_name) if answered else None
         return render(self.parse_content, file_name), llm
 
-    def tail(self, status: int, file_name: str) -> bytes:
+    def tail(self, moment: StatusMoment, file_name: str) -> bytes:
         """The contents' end of a status reply, kept when it is the same for every file."""
-        if status in self.tails:
-            return self.tails[status]
-        tail = self._tail(status, file_name)
-        if self.same_for_all or (status not in _WITH_CONTENT and self.early != "half"):
-            self.tails[status] = tail
+        if moment in self.tails:
+            return self.tails[moment]
+        tail = self._tail(moment, file_name)
+        with_content = moment.status in _WITH_CONTENT and not moment.early
+        if self.same_for_all or (not with_content and self.early != "half"):
+            self.tails[moment] = tail
         return tail
 
-    def _tail(self, status: int, file_name: str) -> bytes:
-        parse, llm = self.contents(status, file_name)
+    def _tail(self, moment: StatusMoment, file_name: str) -> bytes:
+        early = moment.early
+        parse, llm = (
+            (self._early(file_name), None) if early else self.contents(moment.status, file_name)
+        )
         return (
-            f',"error_msg":{json.dumps(self.error(status), ensure_ascii=False)}'
+            f',"error_msg":{json.dumps(self.error(moment.status), ensure_ascii=False)}'
             f',"parse_content":{json.dumps(parse)},"llm_content":{json.dumps(llm)}}}}}'
         ).encode()
 
@@ -143,7 +167,7 @@ class Plans:
         self._uploads: Counter[str] = Counter()
         self._dice = random.Random()  # noqa: S311 - waiting times, not secrets
 
-    def choose(self, file_name: str) -> Plan:
+    def choose(self, file_name: str) -> StatusPlan:
         """The first rule's plan that matches this upload, else the scenario's own."""
         if self._counting:
             self._uploads[file_name] += 1
@@ -155,7 +179,7 @@ class Plans:
     def _is_due(self, rule: Rule, file_name: str) -> bool:
         return rule.uploads is None or self._uploads[file_name] in rule.uploads
 
-    def time_to_ready(self, plan: Plan, file_name: str, sha256: str | None) -> float:
+    def time_to_ready(self, plan: StatusPlan, file_name: str, sha256: str | None) -> float:
         """Draw a time; with a seed the same file always gets the same, in whatever order."""
         if self._seed is None:
             return draw(plan.wait, self._dice)
@@ -163,10 +187,10 @@ class Plans:
         return draw(plan.wait, dice)
 
 
-def _plan(scenario: Scenario, rule: Behaviour) -> Plan:
+def _plan(scenario: Scenario, rule: Behaviour) -> StatusPlan:
     parse = rule.parse_content or scenario.parse_content
     llm = rule.llm_content or scenario.llm_content
-    return Plan(
+    return StatusPlan(
         wait=rule.time_to_ready or scenario.time_to_ready,
         line=timeline(rule.path or scenario.path),
         error_msg=rule.error_msg,

@@ -10,37 +10,37 @@ import tomllib
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import WSCloseCode, web
+from aiohttp import web
 from anyio.from_thread import start_blocking_portal
 
 from worker.errors import ConfigurationError
 from worker.simulator import dialog, statuses, uploads
+from worker.simulator.listening import Listener
+from worker.simulator.replay import Replay
 from worker.simulator.scenario import check_scenario, load_scenario
-from worker.simulator.service import Service, envelope, reply
+from worker.simulator.service import SimulatedService, envelope, reply
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
-    from types import TracebackType
-    from typing import Self
 
     from anyio.from_thread import BlockingPortal
 
     from worker.simulator.scenario import ScenarioSource
 
-    Handler = Callable[[Service, web.BaseRequest], Awaitable[web.StreamResponse]]
+    Handler = Callable[[SimulatedService, web.BaseRequest], Awaitable[web.StreamResponse]]
 
 DIALOG_PATH = "/openapi/v2/ws/dialog/"
+FORMER_DIALOG_PATH = "/openapi/v1/ws/dialog/"
 UPLOAD_PATH = "/openapi/v1/chatflow/offline_upload_file/"
 STATUS_PATH = "/openapi/v1/chatflow/get_offline_file_status/"
-MAX_SCENARIO = 16 * 1024 * 1024
 
 
-async def _ledger(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+async def _ledger(service: SimulatedService, request: web.BaseRequest) -> web.StreamResponse:
     return reply(json.dumps(service.ledger.whole(contents=_with_contents(request))).encode())
 
 
-async def _ledger_lines(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+async def _ledger_lines(service: SimulatedService, request: web.BaseRequest) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
     await response.prepare(request)
     for lines in service.ledger.lines(contents=_with_contents(request)):
@@ -53,16 +53,16 @@ def _with_contents(request: web.BaseRequest) -> bool:
     return request.rel_url.query.get("contents") != "no"
 
 
-async def _summary(service: Service, _request: web.BaseRequest) -> web.StreamResponse:
+async def _summary(service: SimulatedService, _request: web.BaseRequest) -> web.StreamResponse:
     return reply(json.dumps(service.summary()).encode())
 
 
-async def _reset(service: Service, _request: web.BaseRequest) -> web.StreamResponse:
+async def _reset(service: SimulatedService, _request: web.BaseRequest) -> web.StreamResponse:
     service.reset()
     return reply(b"{}")
 
 
-async def _new_scenario(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+async def _new_scenario(service: SimulatedService, request: web.BaseRequest) -> web.StreamResponse:
     text = (await request.read()).decode(errors="replace")
     try:
         service.load(check_scenario(_parsed(text, request.content_type)))
@@ -93,10 +93,19 @@ ROUTES: dict[tuple[str, str], Handler] = {
     ("POST", "/_simulator/reset"): _reset,
     ("POST", "/_simulator/scenario"): _new_scenario,
 }
-_PATHS = {path for _, path in ROUTES}
+
+LENIENT_ROUTES = (
+    ROUTES
+    | {("GET", FORMER_DIALOG_PATH): dialog.talk}
+    | {
+        (method, path.rstrip("/")): handler
+        for (method, path), handler in (*ROUTES.items(), (("GET", FORMER_DIALOG_PATH), dialog.talk))
+    }
+)
+"""Also the dialog's former address, and every address without the slash at its end."""
 
 
-class Simulator:
+class Simulator(Listener):
     """The simulator on the running event loop, as an async context manager.
 
     Args:
@@ -104,6 +113,7 @@ class Simulator:
         host: the address to listen on.
         port: 0 takes a free one.
         clock: POSIX seconds; a test's own clock makes files ready without waiting.
+        strict: insist on all that the documents ask for, whatever the scenario says.
 
     Raises:
         ConfigurationError: the scenario is wrong, or the address can't be listened on.
@@ -115,17 +125,12 @@ class Simulator:
         host: str = "127.0.0.1",
         port: int = 0,
         clock: Callable[[], float] = time.time,
+        *,
+        strict: bool = False,
     ) -> None:
-        self.service = Service(load_scenario(scenario), clock)
-        self._host = host
-        self._port = port
-        self._runner: web.ServerRunner | None = None
-
-    @property
-    def url(self) -> str:
-        """The base address, `http://host:port`; the websocket's begins with `ws`."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+        super().__init__(host, port)
+        self.service = SimulatedService(load_scenario(scenario), clock, always_strict=strict)
+        self.sockets = self.service.sockets
 
     def ledger(self, *, contents: bool = True) -> dict[str, Any]:
         """The ledger as `GET /_simulator/ledger` gives it."""
@@ -147,45 +152,13 @@ class Simulator:
         """Forget every file and count."""
         self.service.reset()
 
-    async def __aenter__(self) -> Self:
-        # No router, middleware or access log: the stand-in shares the machine with what it tests.
-        server = web.Server(self._handle, access_log=None)
-        self._runner = web.ServerRunner(server, shutdown_timeout=0.5)
-        await self._runner.setup()
-        try:
-            await self._listen(self._runner)
-        except ConfigurationError:
-            await self._runner.cleanup()
-            raise
-        return self
-
-    async def _listen(self, runner: web.ServerRunner) -> None:
-        try:
-            await web.TCPSite(runner, self._host, self._port).start()
-        except OSError as error:
-            where = f"{self._host}:{self._port}"
-            raise ConfigurationError(f"simulator: can't listen on {where}: {error}") from error
-        self._port = runner.addresses[0][1]
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        closing = (
-            socket.close(code=WSCloseCode.GOING_AWAY) for socket in tuple(self.service.sockets)
-        )
-        await asyncio.gather(*closing, return_exceptions=True)
-        if self._runner is not None:
-            await self._runner.cleanup()
-
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.raw_path.partition("?")[0]
-        handler = ROUTES.get((request.method, path))
+        routes = ROUTES if self.service.strict else LENIENT_ROUTES
+        handler = routes.get((request.method, path))
         if handler is not None:
             return await handler(self.service, request)
-        if path in _PATHS:
+        if any(path == known for _, known in routes):
             return envelope("400405", "method not allowed", 405)
         return envelope("400404", "no such address", 404)
 
@@ -225,13 +198,15 @@ def running(
     port: int = 0,
     host: str = "127.0.0.1",
     clock: Callable[[], float] = time.time,
+    *,
+    strict: bool = False,
 ) -> Iterator[RunningSimulator]:
     """Run a simulator in a thread of its own, for synchronous code and tests.
 
     Raises:
         ConfigurationError: the scenario is wrong, or the address can't be listened on.
     """
-    simulator = Simulator(scenario, host, port, clock)
+    simulator = Simulator(scenario, host, port, clock, strict=strict)
     with (
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(simulator),
@@ -239,21 +214,49 @@ def running(
         yield RunningSimulator(portal, simulator)
 
 
-def serve(host: str, port: int, scenario_path: Path | None, ready: Callable[[str], None]) -> None:
+def serve(
+    host: str,
+    port: int,
+    scenario_path: Path | None,
+    ready: Callable[[str], None],
+    *,
+    strict: bool = False,
+) -> None:
     """Run a simulator until SIGINT or SIGTERM; `ready` gets its address once it listens.
 
     Raises:
         ConfigurationError: the scenario is wrong, or the address can't be listened on.
     """
-    asyncio.run(_serve(Simulator(scenario_path, host, port), ready))
+    serve_until_stopped(Simulator(scenario_path, host, port, strict=strict), ready)
 
 
-async def _serve(simulator: Simulator, ready: Callable[[str], None]) -> None:
+def serve_until_stopped(listener: Listener, ready: Callable[[str], None]) -> None:
+    """Run a simulator or a replay until SIGINT or SIGTERM; `ready` gets its address.
+
+    Raises:
+        ConfigurationError: the address can't be listened on.
+    """
+    asyncio.run(_serve(listener, ready))
+
+
+async def _serve(listener: Listener, ready: Callable[[str], None]) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         with suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
             loop.add_signal_handler(number, stopped.set)
-    async with simulator:
-        ready(simulator.url)
+    async with listener:
+        ready(listener.url)
         await stopped.wait()
+
+
+@contextmanager
+def replaying(recording: Path, port: int = 0, host: str = "127.0.0.1") -> Iterator[str]:
+    """Serve a recording in a thread of its own; gives its address.
+
+    Raises:
+        ConfigurationError: it can't be read, or the address can't be listened on.
+    """
+    replay = Replay(recording, host, port)
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(replay):
+        yield replay.url

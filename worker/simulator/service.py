@@ -11,15 +11,10 @@ from typing import TYPE_CHECKING, Any, assert_never
 from aiohttp import web
 
 from worker.simulator.faults import Faults
-from worker.simulator.ledger import Ledger, Upload
+from worker.simulator.ledger import Ledger, ReceivedUpload
+from worker.simulator.mishaps import CodeFault, GarbageFault, HttpFault, RedirectFault, ResetFault
 from worker.simulator.plans import Plans
-from worker.simulator.scenario import (
-    CodeFault,
-    GarbageFault,
-    HttpFault,
-    ResetFault,
-    Scenario,
-)
+from worker.simulator.scenario import Scenario
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,12 +23,12 @@ if TYPE_CHECKING:
 
     from worker.simulator.forms import FormParser
     from worker.simulator.frames import Script
-    from worker.simulator.scenario import Flow
+    from worker.simulator.offers import Flow
 
 FIRST_FILE_ID = 100_001
 FIRST_DIALOG_ID = 1_017_340_986_451_495_207  # beyond 2^53: floats can't tell neighbours apart
 
-RequestFault = HttpFault | CodeFault | GarbageFault | ResetFault
+RequestFault = HttpFault | CodeFault | RedirectFault | GarbageFault | ResetFault
 
 
 class Bucket:
@@ -56,11 +51,18 @@ class Bucket:
         return True
 
 
-class Service:
+class SimulatedService:
     """One simulated service. Everything runs on one event loop, so nothing is locked."""
 
-    def __init__(self, scenario: Scenario, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        clock: Callable[[], float] = time.time,
+        *,
+        always_strict: bool = False,
+    ) -> None:
         self.clock = clock
+        self._always_strict = always_strict
         self.sockets: set[web.WebSocketResponse] = set()
         self._next_file = FIRST_FILE_ID
         self._next_dialog = FIRST_DIALOG_ID
@@ -71,6 +73,7 @@ class Service:
         """Behave by this scenario from now on; files taken before keep what they were given."""
         now = self.clock()
         self.scenario = scenario
+        self.strict = scenario.strict or self._always_strict
         self.loaded_at = now
         self.plans = Plans(scenario)
         self.faults = Faults(scenario)
@@ -111,12 +114,34 @@ class Service:
             self.ledger.counts["credentials_refused"] += 1
         return fits
 
+    def admits_body(self, body: Mapping[str, Any]) -> bool:
+        """Whether a question's three credentials are right; hyphens may stand in their names."""
+        key, token = "cybertron_robot_key", "cybertron_robot_token"
+        return self.admits(self._either(body, key), self._either(body, token), body.get("username"))
+
+    def _either(self, body: Mapping[str, Any], name: str) -> Any:
+        return body.get(name, None if self.strict else body.get(name.replace("_", "-")))
+
+    def admits_handshake(self, headers: Mapping[str, str]) -> bool:
+        """Whether the handshake's headers are right; a client that sends none is known later."""
+        names = ("cybertron-robot-key", "cybertron-robot-token")
+        if not self.strict and not any(name in headers for name in names):
+            return True
+        key, token = (headers.get(name) for name in names)
+        # The user's name is asked for in the body only.
+        return self.admits(key, token, headers.get("username", self.scenario.credentials.username))
+
     def admits_headers(self, headers: Mapping[str, str]) -> bool:
-        """Whether the three credential headers are right."""
+        """Whether the three credential headers are right.
+
+        The user's name is described as a header in one place and as a field in another, so only
+        the strict service misses it here.
+        """
+        username = headers.get("username")
+        if username is None and not self.strict:
+            username = self.scenario.credentials.username
         return self.admits(
-            headers.get("cybertron-robot-key"),
-            headers.get("cybertron-robot-token"),
-            headers.get("username"),
+            headers.get("cybertron-robot-key"), headers.get("cybertron-robot-token"), username
         )
 
     def flow(self, uuid: str) -> Flow | None:
@@ -133,12 +158,16 @@ class Service:
         self._next_dialog += 1
         return self._next_dialog - 1
 
-    def take(self, form: FormParser, fields: tuple[str | None, ...], sha256: str | None) -> Upload:
+    def take(
+        self, form: FormParser, fields: tuple[str | None, ...], sha256: str | None
+    ) -> ReceivedUpload:
         """Take a file: from now on status calls know it."""
         name = form.fields.get("file_name", "")
         plan = self.plans.choose(name)
         scale = self.plans.time_to_ready(plan, name, sha256)
-        upload = Upload(self._next_file, name, form.size, sha256, fields, self.clock(), plan, scale)
+        upload = ReceivedUpload(
+            self._next_file, name, form.size, sha256, fields, self.clock(), plan, scale
+        )
         upload.last_status = plan.first_status
         self._next_file += 1
         self.ledger.record(upload)
@@ -166,8 +195,8 @@ def busy(retry_after: float | str | None, status: int = 429) -> web.Response:
     return reply(body.encode(), status, headers)
 
 
-def refused_credentials(service: Service) -> web.Response:
-    """The door."""
+def refused_credentials(service: SimulatedService) -> web.Response:
+    """The reply to wrong credentials: envelope 400401 with the scenario's HTTP status."""
     return envelope("400401", "credentials refused", service.scenario.credentials.refuse_status)
 
 
@@ -178,6 +207,8 @@ def misbehave(request: web.BaseRequest, fault: RequestFault) -> web.Response:
             return busy(fault.retry_after, fault.status)
         case CodeFault():
             return envelope(fault.code, fault.message)
+        case RedirectFault():
+            return web.Response(status=fault.status, headers={"Location": fault.location})
         case GarbageFault():
             return web.Response(text=fault.body, content_type="text/html")
         case ResetFault():

@@ -7,17 +7,23 @@ import json
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from worker.simulator.scenario import CodeFault, GarbageFault, HttpFault, ResetFault
-from worker.simulator.service import busy, envelope, misbehave, refused_credentials, reply
+from worker.simulator.service import (
+    RequestFault,
+    busy,
+    envelope,
+    misbehave,
+    refused_credentials,
+    reply,
+)
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from worker.simulator.ledger import Upload
-    from worker.simulator.service import Service
+    from worker.simulator.ledger import ReceivedUpload
+    from worker.simulator.service import SimulatedService
 
 
-async def tell(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+async def tell(service: SimulatedService, request: web.BaseRequest) -> web.StreamResponse:
     """Answer one status call."""
     counts = service.ledger.counts
     counts["status_calls"] += 1
@@ -41,28 +47,31 @@ def _file_id(raw_path: str) -> int:
     return int(number) if number.isascii() and number.isdigit() and len(number) < 20 else -1
 
 
-async def _answer(service: Service, request: web.BaseRequest, upload: Upload) -> web.StreamResponse:
+async def _answer(
+    service: SimulatedService, request: web.BaseRequest, upload: ReceivedUpload
+) -> web.StreamResponse:
     trouble = service.faults.meet(
         "status", service.elapsed(), file_name=upload.file_name, key=upload.id
     )
     if trouble.delay:
         await asyncio.sleep(trouble.delay)
-    if isinstance(trouble.fault, HttpFault | CodeFault | GarbageFault | ResetFault):
+    if isinstance(trouble.fault, RequestFault):
         return misbehave(request, trouble.fault)
     return reply(_body(service, upload))
 
 
-def _body(service: Service, upload: Upload) -> bytes:
+def _body(service: SimulatedService, upload: ReceivedUpload) -> bytes:
     assert upload.plan is not None
     assert upload.id is not None
     now = service.clock()
-    status = upload.plan.status(now - upload.at, upload.scale)
-    upload.note(status, now)
+    moment = upload.plan.moment(now - upload.at, upload.scale)
+    status = moment.status
+    upload.note(status, now, settled=moment.settled)
     service.ledger.statuses_served[status] += 1
     return b'{"code":%s,"message":"success","data":{"file_id":%s,"status":%s,"file_name":%s%s' % (
         service.success,
         service.number(upload.id),
         service.number(status),
         json.dumps(upload.file_name).encode(),
-        upload.plan.tail(status, upload.file_name),
+        upload.plan.tail(moment, upload.file_name),
     )

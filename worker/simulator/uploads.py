@@ -10,16 +10,22 @@ from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import PayloadEncodingError
 
 from worker.simulator.forms import BadForm, FormParser
-from worker.simulator.ledger import FIELDS, Upload
-from worker.simulator.scenario import CodeFault, GarbageFault, HttpFault, ResetFault
-from worker.simulator.service import busy, envelope, misbehave, refused_credentials, reply
+from worker.simulator.ledger import FIELDS, ReceivedUpload
+from worker.simulator.service import (
+    RequestFault,
+    busy,
+    envelope,
+    misbehave,
+    refused_credentials,
+    reply,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from worker.simulator.faults import Trouble
-    from worker.simulator.scenario import Category, Flow
-    from worker.simulator.service import Service
+    from worker.simulator.offers import Flow, OfferedCategory
+    from worker.simulator.service import SimulatedService
 
 _OF_A_FILE = ("extra_params", "file_name", "file_format", "parse_model", "parse_prompt")
 """What mode 1 asks for beside the file; each may be empty, but not missing."""
@@ -28,7 +34,7 @@ Refusal = tuple[str, str]
 """Envelope code (our own choice within 400…) and message."""
 
 
-async def receive(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+async def receive(service: SimulatedService, request: web.BaseRequest) -> web.StreamResponse:
     """Answer one upload, and keep count of how many are in flight."""
     ledger = service.ledger
     ledger.uploads_in_flight += 1
@@ -39,7 +45,7 @@ async def receive(service: Service, request: web.BaseRequest) -> web.StreamRespo
         ledger.uploads_in_flight -= 1
 
 
-async def _receive(service: Service, request: web.BaseRequest) -> web.StreamResponse:
+async def _receive(service: SimulatedService, request: web.BaseRequest) -> web.StreamResponse:
     welcome = _has_capacity(service)
     admitted = service.admits_headers(request.headers)
     try:
@@ -59,7 +65,7 @@ async def _receive(service: Service, request: web.BaseRequest) -> web.StreamResp
     return await _answer(service, request, form, sha256)
 
 
-def _has_capacity(service: Service) -> bool:
+def _has_capacity(service: SimulatedService) -> bool:
     most = service.scenario.limits.concurrent_uploads
     room = most is None or service.ledger.uploads_in_flight <= most
     return room and service.upload_rate.take(service.clock())
@@ -73,20 +79,20 @@ async def _read(request: web.BaseRequest) -> FormParser:
 
 
 async def _answer(
-    service: Service, request: web.BaseRequest, form: FormParser, sha256: str | None
+    service: SimulatedService, request: web.BaseRequest, form: FormParser, sha256: str | None
 ) -> web.StreamResponse:
     name = form.fields.get("file_name", "")
     trouble = service.faults.meet("upload", service.elapsed(), file_name=name, key=name)
     answer = _judge(service, form, sha256, trouble)
     if trouble.delay:
         await asyncio.sleep(trouble.delay)
-    if isinstance(trouble.fault, HttpFault | CodeFault | GarbageFault | ResetFault):
+    if isinstance(trouble.fault, RequestFault):
         return misbehave(request, trouble.fault)
     return answer
 
 
 def _judge(
-    service: Service, form: FormParser, sha256: str | None, trouble: Trouble
+    service: SimulatedService, form: FormParser, sha256: str | None, trouble: Trouble
 ) -> web.Response:
     """Record the upload as taken or refused, and say what the answer is unless a fault hides it."""
     fields = tuple(form.fields.get(name) for name in FIELDS)
@@ -102,12 +108,12 @@ def _judge(
     code, message = refusal
     name = form.fields.get("file_name", "")
     service.ledger.record(
-        Upload(None, name, form.size, sha256, fields, service.clock(), refusal=message)
+        ReceivedUpload(None, name, form.size, sha256, fields, service.clock(), refusal=message)
     )
     return envelope(code, message)
 
 
-def _accepted(service: Service, upload: Upload) -> web.Response:
+def _accepted(service: SimulatedService, upload: ReceivedUpload) -> web.Response:
     assert upload.id is not None
     assert upload.plan is not None
     return reply(
@@ -120,16 +126,18 @@ def _accepted(service: Service, upload: Upload) -> web.Response:
     )
 
 
-def objection(service: Service, form: FormParser) -> Refusal | None:
+def objection(service: SimulatedService, form: FormParser) -> Refusal | None:
     """Why the service does not take this upload, None when it does."""
     return next(_objections(service, form), None)
 
 
-def _objections(service: Service, form: FormParser) -> Iterator[Refusal]:
+def _objections(service: SimulatedService, form: FormParser) -> Iterator[Refusal]:
     fields = form.fields
     mode = fields.get("mode", "1")
     flow = service.flow(fields.get("flow_uuid", ""))
-    if fields.get("username") != service.scenario.credentials.username:
+    account = service.scenario.credentials.username
+    # As a header it suffices: clients of the live service send no such field.
+    if fields.get("username", None if service.strict else account) != account:
         yield "400001", "username is missing or not the account's"
     if flow is None:
         yield "400002", "flow_uuid is missing or unknown"
@@ -152,7 +160,9 @@ def _is_object(inputs: str | None) -> bool:
         return False
 
 
-def _objections_to_file(service: Service, form: FormParser, flow: Flow) -> Iterator[Refusal]:
+def _objections_to_file(
+    service: SimulatedService, form: FormParser, flow: Flow
+) -> Iterator[Refusal]:
     missing = [name for name in _OF_A_FILE if name not in form.fields]
     if form.size is None:
         missing.append("file")
@@ -167,7 +177,7 @@ def _objections_to_file(service: Service, form: FormParser, flow: Flow) -> Itera
 
 
 def _objections_to_category(
-    service: Service, form: FormParser, categories: Sequence[Category]
+    service: SimulatedService, form: FormParser, categories: Sequence[OfferedCategory]
 ) -> Iterator[Refusal]:
     offered = [c for c in categories if c.variable == form.fields["extra_params"]]
     if not offered:
@@ -175,15 +185,26 @@ def _objections_to_category(
     taking = [category for category in offered if category.takes(form.fields["file_name"])]
     if not taking:
         yield "400009", "the category does not take this format"
-    wanted = (form.fields["parse_model"], form.fields["parse_prompt"])
-    if not any(wanted in _methods(category) for category in taking):
+    if not any(_has_method(service, category, form.fields) for category in taking):
         yield "400010", "parse_model and parse_prompt are none of the category's"
     if service.scenario.limits.enforce_places and not service.ledger.has_place(taking[0].variable):
         yield "400011", "every place that a dialog offered is taken"
 
 
-def _methods(category: Category) -> set[tuple[str, str]]:
-    methods = {
-        (method.parse_model, method.parse_prompt) for method in category.customized_parse_methods
-    }
-    return methods or {("", "")}
+def _has_method(
+    service: SimulatedService, category: OfferedCategory, fields: Mapping[str, str]
+) -> bool:
+    """Whether the form asks for one of the category's parse methods.
+
+    Browsers turn a line feed within a form's text into CR and LF. The strict service wants the
+    text as the dialog gave it, and the method that goes with the file's format.
+    """
+    model, prompt = fields["parse_model"], fields["parse_prompt"]
+    if service.strict:
+        methods = category.methods_for(fields["file_name"])
+    else:
+        methods, prompt = category.customized_parse_methods, prompt.replace("\r\n", "\n")
+    wanted = (model, prompt)
+    return wanted in {(m.parse_model, m.parse_prompt) for m in methods} or (
+        not category.customized_parse_methods and wanted == ("", "")
+    )
