@@ -1,0 +1,1 @@
+"""What this project adds to Flower: pages about batches, and a password. Read-only."""
