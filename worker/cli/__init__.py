@@ -13,8 +13,24 @@ from typing import Annotated
 
 import typer
 
-from worker.cli import batches, database, doctor, notifications, planning, reports, simulator
-from worker.cli.faults import Commands
+from worker.cli import (
+    audit,
+    batches,
+    database,
+    demo,
+    doctor,
+    metrics,
+    notifications,
+    pages,
+    plan,
+    pruning,
+    reports,
+    schedules,
+    setup,
+    simulator,
+)
+from worker.cli.exit_codes import Commands
+from worker.cli.terminal import set_voice
 
 PROGRAM = "chatflow-ingest"
 
@@ -47,30 +63,44 @@ def _installed_version() -> str:
 @app.callback()
 def chatflow_ingest(
     *,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 -- its callback does it all
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")
+    ] = False,
+    verbose: Annotated[
+        int,
+        typer.Option("--verbose", "-v", count=True, help="Log what is done; -vv: every detail."),
+    ] = 0,
 ) -> None:
     """Ingest batches of files into a chatflow service, durably.
 
     [bold]run[/] does everything in one process; [bold]submit[/] hands the work to
     workers (celery -A worker worker). Configuration comes from environment
-    variables, a .env file or a secrets folder; [bold]doctor[/] says what is missing.
+    variables, a .env file or a secrets folder. Begin with [bold]demo[/], which needs none;
+    then [bold]init[/] writes it down, and [bold]doctor[/] says what is missing.
     """
+    set_voice(quiet=quiet, verbosity=verbose, as_json=setup.log_format() == "json")
+    if not {"-h", "--help"} & set(sys.argv):
+        setup.warn_of_unknown_names()
 
 
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Beginning": (setup.init, setup.config),
     "Batches": (
         batches.run,
         batches.submit,
         reports.status,
         reports.results,
         reports.show,
+        pages.report,
         batches.retry,
         batches.cancel,
+        audit.audit,
     ),
-    "Looking around": (planning.plan, doctor.doctor, simulator.demo, simulator.simulator),
+    "Looking around": (plan.plan, doctor.doctor, demo.demo, simulator.simulator),
 }
 
 for panel, commands in PANELS.items():
@@ -78,6 +108,9 @@ for panel, commands in PANELS.items():
         app.command(rich_help_panel=panel)(command)
 app.add_typer(database.app, rich_help_panel="Upkeep")
 app.add_typer(notifications.app, rich_help_panel="Upkeep")
+app.add_typer(schedules.app, rich_help_panel="Upkeep")
+app.command(rich_help_panel="Upkeep")(metrics.metrics)
+app.command(rich_help_panel="Upkeep")(pruning.prune)
 
 
 def main() -> None:

@@ -2,45 +2,37 @@
 
 from contextlib import closing
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.faults import OK
-from worker.cli.interruption import interruptible
+from worker.cli.naming import complete_batch, find_batch
 from worker.cli.options import (
+    AllowEmpty,
     AsJson,
     BatchArgument,
     Category,
+    Codes,
     ExternalKey,
+    Force,
     Glob,
     Inputs,
     Paths,
     ProfileName,
     Recursive,
     Timeout,
-    batch_id,
     inputs_object,
+    notify_target,
+    seconds,
     selection,
 )
-from worker.cli.running import (
-    Job,
-    Order,
-    Wait,
-    attend_and_conclude,
-    hand_in,
-    how_to_resume,
-)
-from worker.cli.terminal import put, put_json, say
-from worker.cli.waking import wake
-from worker.core.lifecycle import BatchState, FileState, Lane
-from worker.core.model import fleet, run_crew
-from worker.core.report import status_object
+from worker.cli.terminal import put, put_json
+from worker.core.lifecycle import BatchState, FileState
 from worker.errors import UsageError
 
 if TYPE_CHECKING:
-    from worker.core.model import BatchId
-    from worker.settings import Settings
+    from worker.cli.orders import Order
 
 Resume = Annotated[
     str | None,
@@ -48,7 +40,13 @@ Resume = Annotated[
         metavar="BATCH",
         help="Go on with what an interrupted run left, instead of a new batch.",
         show_default=False,
+        autocompletion=complete_batch,
     ),
+]
+
+
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only say what would be uploaded where, as `plan` does.")
 ]
 
 
@@ -73,6 +71,22 @@ Only = Annotated[
 ]
 
 
+Notify = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL|TASK[@QUEUE]",
+        help="Tell this address, or send this task, when the batch is finished.",
+    ),
+]
+RetryCategory = Annotated[
+    str | None, typer.Option("--category", metavar="NAME", help="Only files of this category.")
+]
+OlderThan = Annotated[
+    str | None,
+    typer.Option(metavar="AGE", help="Only files that ended so long ago: days, or 90s, 15m, 2h."),
+]
+
+
 def run(  # noqa: PLR0913 -- each is an option
     paths: Paths = None,
     *,
@@ -85,6 +99,9 @@ def run(  # noqa: PLR0913 -- each is an option
     timeout: Timeout = None,
     as_json: AsJson = False,
     resume: Resume = None,
+    dry_run: DryRun = False,
+    allow_empty: AllowEmpty = False,
+    force: Force = False,
 ) -> None:
     """Ingest files in this process and wait until each has its result. Needs no server.
 
@@ -96,73 +113,46 @@ def run(  # noqa: PLR0913 -- each is an option
 
     chatflow-ingest run call.wav contract.pdf
 
-    chatflow-ingest run /data/calls --recursive --glob "*.wav" --category "Audio test"
+    chatflow-ingest run /data/calls -r --glob "*.wav" --category "Audio test" --dry-run
 
     find /data -mtime -1 -type f | chatflow-ingest run - --external-key nightly --json
     """
+    from worker.cli.orders import Order
+
     if resume is not None:
-        if any((paths, recursive, glob, category, external_key, inputs)):
-            raise UsageError("--resume takes no files and no options about them")
-        raise typer.Exit(_resume(batch_id(resume), timeout, as_json=as_json))
-    order = Order(
-        selection(paths, glob, recursive=recursive),
-        profile,
-        category,
-        external_key,
-        inputs_object(inputs),
+        alone = not any((paths, recursive, glob, category, external_key, inputs, dry_run, force))
+        raise typer.Exit(_go_on(resume, timeout, alone=alone, as_json=as_json))
+    chosen = selection(paths, glob, recursive=recursive)
+    order = Order(chosen, profile, category, external_key, inputs_object(inputs), force=force)
+    work = _foretell if dry_run else partial(_run_here, timeout=timeout)
+    raise typer.Exit(work(order, as_json=as_json, allow_empty=allow_empty))
+
+
+def _go_on(batch: str, timeout: float | None, *, alone: bool, as_json: bool) -> int:
+    from worker.cli.running import resume
+
+    if not alone:
+        raise UsageError("--resume takes no files and no options about them")
+    return resume(batch, timeout, as_json=as_json)
+
+
+def _foretell(order: "Order", *, as_json: bool, allow_empty: bool) -> int:
+    from worker.cli.planning import foretell
+
+    return foretell(
+        order.selection, order.category, order.profile, as_json=as_json, allow_empty=allow_empty
     )
-    raise typer.Exit(_run(order, timeout, as_json=as_json))
 
 
-def _run(order: Order, timeout: float | None, *, as_json: bool) -> int:
-    from worker.bootstrap import open_store
-    from worker.connections import check_service
-    from worker.settings import Settings
+def _run_here(order: "Order", *, timeout: float | None, as_json: bool, allow_empty: bool) -> int:
+    from worker.cli.orders import nothing_allowed
+    from worker.cli.running import run as run_here
 
-    with interruptible() as interruption:
-        wait = Wait.of(timeout, interruption)
-        settings = Settings.load()
-        check_service(settings, order.profile)
-        batch = order.new_batch()
-        with closing(open_store(settings)) as store:
-            job = Job(
-                batch,
-                order.profile,
-                hand_in=lambda look: hand_in(
-                    order, batch, store, settings, embedded=True, look=look
-                ),
-            )
-            return attend_and_conclude(job, store, settings, wait, as_json=as_json)
+    with nothing_allowed(order, as_json=as_json, allowed=allow_empty):
+        return run_here(order, timeout, as_json=as_json)
 
 
-def _resume(batch: "BatchId", timeout: float | None, *, as_json: bool) -> int:
-    from worker.bootstrap import open_store
-    from worker.connections import check_service
-    from worker.settings import Settings
-
-    with interruptible() as interruption:
-        wait = Wait.of(timeout, interruption)
-        settings = Settings.load()
-        with closing(open_store(settings)) as store:
-            status = store.status(batch)
-            if status.state is not BatchState.RUNNING:
-                say(f"nothing left to do: the batch is {status.state}")
-                if as_json:
-                    put_json(status_object(status))
-                return OK
-            check_service(settings, status.profile)
-
-            def seal() -> None:
-                say(f"batch {batch}")
-                if not status.sealed:
-                    say("its files were not all handed in: going on with those that were")
-                    store.seal(batch)
-
-            job = Job(batch, status.profile, reopen=seal)
-            return attend_and_conclude(job, store, settings, wait, as_json=as_json)
-
-
-def submit(
+def submit(  # noqa: PLR0913 -- each is an option
     paths: Paths = None,
     *,
     recursive: Recursive = False,
@@ -171,7 +161,10 @@ def submit(
     profile: ProfileName = "default",
     external_key: ExternalKey = None,
     inputs: Inputs = None,
+    notify: Notify = None,
     as_json: AsJson = False,
+    allow_empty: AllowEmpty = False,
+    force: Force = False,
 ) -> None:
     """Hand files to the workers and print the batch id at once.
 
@@ -184,36 +177,23 @@ def submit(
 
     batch=$(chatflow-ingest submit *.pdf) && chatflow-ingest status "$batch" --watch
     """
-    from worker.bootstrap import open_store
-    from worker.settings import Settings
+    from worker.cli.orders import Order
+    from worker.cli.submitting import submit as hand_over
 
+    chosen, to_tell = selection(paths, glob, recursive=recursive), notify_target(notify)
     order = Order(
-        selection(paths, glob, recursive=recursive),
-        profile,
-        category,
-        external_key,
-        inputs_object(inputs),
+        chosen, profile, category, external_key, inputs_object(inputs), to_tell, force=force
     )
-    with interruptible():
-        settings = Settings.load()
-        settings.profile(profile, complete=False)  # only the workers need credentials
-        batch = order.new_batch()
-        with closing(open_store(settings)) as store:
-            hand_in(order, batch, store, settings, embedded=settings.is_embedded)
-            if as_json:
-                put_json(status_object(store.status(batch)))
-            else:
-                put(str(batch))
-        if settings.is_embedded:
-            say(f"no broker is configured, so no worker hears of it; {how_to_resume(batch)}")
-        else:
-            wake(settings, profile, Lane.SUBMIT)
+    hand_over(order, as_json=as_json, allow_empty=allow_empty)
 
 
 def retry(
     batch: BatchArgument,
     *,
     only: Only = None,
+    code: Codes = None,
+    category: RetryCategory = None,
+    older_than: OlderThan = None,
     timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
@@ -228,72 +208,36 @@ def retry(
     chatflow-ingest retry BATCH
 
     chatflow-ingest retry BATCH --only timed_out
+
+    chatflow-ingest retry latest --code parse_failed --older-than 2h
     """
-    from worker.settings import Settings
+    from worker.cli.retrying import Another
+    from worker.cli.retrying import retry as try_again
+    from worker.core.seen import Narrow
 
     states = [FileState(state) for state in only or BY_DEFAULT]
-    settings = Settings.load()
-    if settings.is_embedded:
-        code = _retry_here(batch_id(batch), states, settings, timeout, as_json=as_json)
-    else:
-        code = _retry_there(batch_id(batch), states, settings, as_json=as_json)
-    raise typer.Exit(code)
+    narrow = Narrow(frozenset(code or ()), category, seconds(older_than) if older_than else 0.0)
+    raise typer.Exit(try_again(Another(batch, states, narrow), timeout, as_json=as_json))
 
 
-def _retry_here(
-    batch: "BatchId",
-    states: list[FileState],
-    settings: "Settings",
-    timeout: float | None,
-    *,
-    as_json: bool,
-) -> int:
-    from worker.bootstrap import open_store
-    from worker.connections import check_service
-
-    with interruptible() as interruption, closing(open_store(settings)) as store:
-        wait = Wait.of(timeout, interruption)
-        profile = store.status(batch).profile
-        check_service(settings, profile)
-
-        def reopen() -> None:
-            _say_reopened(store.retry(batch, states, run_crew(batch)))
-
-        job = Job(batch, profile, reopen=reopen)
-        return attend_and_conclude(job, store, settings, wait, as_json=as_json)
-
-
-def _retry_there(
-    batch: "BatchId", states: list[FileState], settings: "Settings", *, as_json: bool
-) -> int:
-    from worker.bootstrap import open_store
-
-    with closing(open_store(settings)) as store:
-        profile = store.status(batch).profile
-        _say_reopened(store.retry(batch, states, fleet(profile)))
-        if as_json:
-            put_json(status_object(store.status(batch)))
-    wake(settings, profile, Lane.SUBMIT, Lane.POLL)
-    return OK
-
-
-def _say_reopened(count: int) -> None:
-    say(f"{count} to be tried again" if count else "nothing to be tried again")
-
-
-def cancel(batch: BatchArgument) -> None:
+def cancel(batch: BatchArgument, *, as_json: AsJson = False) -> None:
     """End every open file of a batch as cancelled.
 
     What the service already has it goes on with; its results are not fetched any more.
     """
-    from worker.bootstrap import open_store
+    from worker.bootstrap import open_existing
     from worker.settings import Settings
 
-    wanted = batch_id(batch)
-    with closing(open_store(Settings.load())) as store:
+    with closing(open_existing(Settings.load())) as store:
+        wanted = find_batch(store, batch)
         before = store.status(wanted)
         count = store.cancel(wanted)
-        if before.state is BatchState.RUNNING:
+        if as_json:
+            from worker.core.report import detailed_object
+
+            ended = detailed_object(store.status(wanted), store.details(wanted))
+            put_json(ended | {"cancelled": count})
+        elif before.state is BatchState.RUNNING:
             put(f"{wanted} cancelled, open files: {count}")
         else:
             put(f"{wanted} is {before.state} already: nothing to cancel")

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.terminal import put, say
+from worker.cli.options import AsJson
+from worker.cli.terminal import put, put_json, say
 
 app = typer.Typer(
     name="db", help="Create, update or look at the database's tables.", no_args_is_help=True
@@ -15,7 +16,7 @@ app = typer.Typer(
 def upgrade() -> None:
     """Create the tables, or bring them up to this version."""
     from worker.adapters.database import current as revision_of
-    from worker.adapters.database.migrate import upgrade as bring_up
+    from worker.adapters.database.engine.migrate import upgrade as bring_up
 
     url = _url()
     bring_up(url)
@@ -23,14 +24,19 @@ def upgrade() -> None:
 
 
 @app.command()
-def current() -> None:
+def current(*, as_json: AsJson = False) -> None:
     """Print the database's revision, and whether this version wants another."""
-    from worker.adapters.database import HEAD
-    from worker.adapters.database import current as revision_of
+    from worker.adapters.database.engine.revision import HEAD, NEWER_CURE, is_known
+    from worker.adapters.database.engine.revision import current as revision_of
 
     revision = revision_of(_url())
-    put(revision or "none")
-    if revision != HEAD:
+    if as_json:
+        put_json({"revision": revision, "wanted": HEAD})
+    else:
+        put(revision or "none")
+    if revision is not None and not is_known(revision):
+        say(f"made by a newer version, this one wants {HEAD}: {NEWER_CURE}")
+    elif revision != HEAD:
         say(f"this version wants {HEAD}: chatflow-ingest db upgrade")
 
 
@@ -42,7 +48,7 @@ def downgrade(
 ) -> None:
     """Take the tables back to a former revision. What it did not know is lost."""
     from worker.adapters.database import current as revision_of
-    from worker.adapters.database.migrate import downgrade as take_back
+    from worker.adapters.database.engine.migrate import downgrade as take_back
 
     url = _url()
     take_back(url, revision)

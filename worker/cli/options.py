@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-from uuid import UUID
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.core.model import BatchId, FileId
-from worker.errors import UnknownBatch, UnknownFile, UsageError
+from worker.cli.naming import complete_batch
+from worker.errors import UsageError
+
+if TYPE_CHECKING:
+    from worker.settings import Settings
 
 STDIN = "-"
 
@@ -62,10 +64,30 @@ Timeout = Annotated[
         help="Stop waiting after so many seconds: exit 1, to be resumed.",
     ),
 ]
+Codes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--code", metavar="CODE", help="Only files with this error code; may be repeated."
+    ),
+]
+AllowEmpty = Annotated[
+    bool,
+    typer.Option("--allow-empty", help="Finding no file is no failure: exit 0, and no batch."),
+]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Upload even what INGEST_REUSE_RESULTS has a result for."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout and nothing else.")]
-BatchArgument = Annotated[str, typer.Argument(metavar="BATCH", help="The batch's id.")]
+_NAMED = "Its id, the first characters of it, its external key, or latest."
+BatchArgument = Annotated[
+    str, typer.Argument(metavar="BATCH", help=_NAMED, autocompletion=complete_batch)
+]
 OptionalBatch = Annotated[
-    str | None, typer.Argument(metavar="[BATCH]", help="The batch's id.", show_default=False)
+    str | None,
+    typer.Argument(
+        metavar="[BATCH]", help=_NAMED, show_default=False, autocompletion=complete_batch
+    ),
 ]
 
 
@@ -77,18 +99,24 @@ class Selection:
     recursive: bool
     glob: str | None
 
-    def sources(
-        self, database: str | None = None, roots: Sequence[str] | None = None
-    ) -> Iterator[str]:
-        """Every file, folders listed as they are walked, and no URL asked outside of `roots`.
+    def sources(self, settings: Settings) -> Iterator[str]:
+        """Every file, folders listed as they are walked, and no URL asked outside of the roots.
 
-        What begins with the path `database` is the project's own, and in a folder by chance: it
+        What begins with the database's path is the project's own, and in a folder by chance: it
         counts only when it was named itself.
-        """
-        from worker.adapters.sources import listing
 
+        Raises:
+            ConfigurationError: the driver of a root is not installed.
+            SourceAway: a URL's place stayed out of reach.
+        """
+        from worker.adapters.files.drivers import require_drivers
+        from worker.adapters.files.walk import listing
+
+        require_drivers(settings.roots)
+        database = database_file(settings.database_url)
+        roots, options = settings.roots, settings.source_options
         for path in self._named():
-            found = listing([path], self.recursive, self.glob, roots)
+            found = listing([path], self.recursive, self.glob, roots, options)
             if database is not None and os.path.isdir(path):  # noqa: PTH112 -- never raises
                 found = (source for source in found if not source.startswith(database))
             yield from found
@@ -119,7 +147,7 @@ def database_file(url: str) -> str | None:
     """The path of a SQLite database, whose companions' paths begin with it; else None."""
     if not url.startswith("sqlite"):
         return None
-    from worker.adapters.database.engine import parse
+    from worker.adapters.database.engine.engines import parse
 
     return str(Path(parse(url).database or "").absolute())
 
@@ -153,29 +181,38 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def batch_id(text: str) -> BatchId:
-    """The id that a user wrote.
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds(text: str) -> float:
+    """A span of time: a number of days, or a number with s, m, h or d.
 
     Raises:
-        UnknownBatch: it can't be one.
+        UsageError: it is none, or below 0.
     """
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "d")
     try:
-        return BatchId(UUID(text))
+        found = float(number) * _UNITS[unit]
     except ValueError:
-        raise UnknownBatch(
-            f"{text!r} is no batch id; `chatflow-ingest status` lists them"
-        ) from None
+        found = -1.0
+    if not 0 <= found < float("inf"):
+        raise UsageError(f"{text!r} is no span of time: write days, or 90s, 15m, 2h, 7d")
+    return found
 
 
-def file_id(text: str) -> FileId:
-    """The id that a user wrote.
+def notify_target(text: str | None) -> dict[str, str] | None:
+    """The value of `--notify`: an address, or a task with or without a queue.
 
     Raises:
-        UnknownFile: it can't be one.
+        UsageError: it is neither.
     """
-    try:
-        return FileId(UUID(text))
-    except ValueError:
-        raise UnknownFile(
-            f"{text!r} is no file id; `chatflow-ingest results BATCH` has them as file_id"
-        ) from None
+    if text is None:
+        return None
+    if "://" in text:
+        if not text.startswith(("https://", "http://")):
+            raise UsageError(f"--notify: {text!r} is no http(s) address")
+        return {"url": text}
+    task, _, queue = text.partition("@")
+    if not task or any(c.isspace() for c in text) or text.endswith("@"):
+        raise UsageError("--notify: write an https address, TASK or TASK@QUEUE")
+    return {"task": task, "queue": queue} if queue else {"task": task}

@@ -5,26 +5,39 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from uuid import uuid4
 
 from worker.cli.terminal import drop_stdout, shown
 from worker.errors import UsageError
 
+if TYPE_CHECKING:
+    from worker.settings import Settings
+
 
 @contextmanager
-def destination(path: Path | None) -> Iterator[BinaryIO]:
-    """Open `path` for writing, or stdout for None.
+def destination(target: str | None, settings: Settings) -> Iterator[BinaryIO]:
+    """Open a path or a URL for writing, or stdout for None.
 
     Raises:
         UsageError: it can't be written to.
     """
-    if path is None:
-        with _stdout() as out:
-            yield out
-        return
+    if target is None:
+        opened: AbstractContextManager[BinaryIO] = _stdout()
+    elif "://" in target:
+        from worker.adapters.files.remote_output import written
+
+        opened = written(target, settings.source_options)
+    else:
+        opened = _file(Path(target))
+    with opened as out:
+        yield out
+
+
+@contextmanager
+def _file(path: Path) -> Iterator[BinaryIO]:
     try:
         with _in_place(path) if _is_special(path) else _whole(path) as out:
             yield out

@@ -1,35 +1,26 @@
-"""``plan``: what would become of the files, without uploading any."""
+"""Foretelling what would become of files: which category, which dialog, or why not."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 from uuid import uuid4
 
-import typer
-
-from worker.cli.faults import NOT_ALL, OK
+from worker.cli.exit_codes import NOT_ALL, OK
 from worker.cli.interruption import interruptible
-from worker.cli.options import (
-    AsJson,
-    Category,
-    Glob,
-    Paths,
-    ProfileName,
-    Recursive,
-    database_file,
-    selection,
-)
+from worker.cli.nothing import some
+from worker.cli.options import Selection
 from worker.cli.terminal import put, put_json, put_table, table
-from worker.core.model import Category as Offer
-from worker.core.model import FileId
+from worker.core.addresses import bare
+from worker.core.model.ids import FileId
+from worker.core.model.wire import Category as Offer
 from worker.core.planning import Candidate
 from worker.core.planning import plan as plan_loads
 from worker.errors import SourceRejected
-from worker.ports import Sources
+from worker.ports.sources import Sources
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class PlannedFile:
     """What would become of one file; `dialog` counts from 1."""
 
     source: str
@@ -41,46 +32,37 @@ class Fate:
     error_message: str | None = None
 
 
-def plan(
-    paths: Paths = None,
-    *,
-    recursive: Recursive = False,
-    glob: Glob = None,
-    category: Category = None,
-    profile: ProfileName = "default",
-    as_json: AsJson = False,
-) -> None:
-    """Say which file would go to which category, in how many dialogs, and what would be rejected.
+def foretell(
+    chosen: Selection, category: str | None, profile: str, *, as_json: bool, allow_empty: bool
+) -> int:
+    """Say what would become of the chosen files; returns the exit code.
 
-    Opens one dialog to learn the categories; uploads and stores nothing. Exit code 1 when
-    anything would be rejected.
-
-    [bold]Example[/]
-
-    chatflow-ingest plan /data/calls --recursive --glob "*.wav"
+    Raises:
+        NothingFound: there is none, and that is not allowed.
     """
-    from worker.adapters.sources import FileSources
+    from worker.adapters.files.sources import FileSources
     from worker.connections import plan_dialog
     from worker.settings import Settings
 
-    chosen = selection(paths, glob, recursive=recursive)
     with interruptible():
         settings = Settings.load()
         configured = settings.profile(profile)
-        sources = FileSources(settings.roots, configured.max_file_bytes)
+        found = chosen.sources(settings)
+        if not allow_empty:
+            found = some(found, chosen)
+        sources = FileSources(settings.roots, configured.max_file_bytes, settings.source_options)
         categories = plan_dialog(settings, profile).node.categories
-        found = chosen.sources(database_file(settings.database_url), settings.roots)
         fates = foresee(found, sources, categories, category)
     if as_json:
         put_json(_plan_object(fates, categories))
     else:
         _put_plan(fates, categories)
-    raise typer.Exit(NOT_ALL if any(fate.error_code for fate in fates) else OK)
+    return NOT_ALL if any(fate.error_code for fate in fates) else OK
 
 
 def foresee(
     paths: Iterable[str], sources: Sources, offers: Iterable[Offer], wanted: str | None = None
-) -> list[Fate]:
+) -> list[PlannedFile]:
     """Each file's fate, in the order in which they were named."""
     fates = {FileId(uuid4()): fate for fate in _examined(paths, sources)}
     candidates = [
@@ -97,21 +79,21 @@ def foresee(
     return list(fates.values())
 
 
-def _examined(paths: Iterable[str], sources: Sources) -> Iterator[Fate]:
+def _examined(paths: Iterable[str], sources: Sources) -> Iterator[PlannedFile]:
     for path in dict.fromkeys(paths):
         try:
             found = sources.examine(path)
         except SourceRejected as error:
-            yield Fate(path, error_code=error.code, error_message=error.message)
+            yield PlannedFile(path, error_code=error.code, error_message=error.message)
         else:
-            yield Fate(path, found.name, found.size)
+            yield PlannedFile(path, found.name, found.size)
 
 
-def _dialogs(fates: Iterable[Fate]) -> int:
+def _dialogs(fates: Iterable[PlannedFile]) -> int:
     return max((fate.dialog for fate in fates if fate.dialog), default=0)
 
 
-def _plan_object(fates: list[Fate], offers: Iterable[Offer]) -> dict[str, Any]:
+def _plan_object(fates: list[PlannedFile], offers: Iterable[Offer]) -> dict[str, Any]:
     rejected = sum(fate.error_code is not None for fate in fates)
     return {
         "files": [asdict(fate) for fate in fates],
@@ -130,7 +112,7 @@ def _plan_object(fates: list[Fate], offers: Iterable[Offer]) -> dict[str, Any]:
     }
 
 
-def _put_plan(fates: list[Fate], offers: Iterable[Offer]) -> None:
+def _put_plan(fates: list[PlannedFile], offers: Iterable[Offer]) -> None:
     put_table(
         table(
             "file",
@@ -140,7 +122,7 @@ def _put_plan(fates: list[Fate], offers: Iterable[Offer]) -> None:
             "rejected",
             rows=(
                 (
-                    fate.source,
+                    bare(fate.source),
                     fate.size,
                     fate.category,
                     fate.dialog,

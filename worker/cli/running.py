@@ -1,102 +1,73 @@
-"""Handing a batch in, attending to it in this process, and saying how it went."""
+"""Attending to a batch in this process until it is finished or the wait is over."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
-from worker.cli.faults import NOT_ALL, OK
-from worker.cli.interruption import Interruption
-from worker.cli.options import Selection, database_file
-from worker.cli.progress import counts_text, progress
-from worker.cli.terminal import put, put_json, say, shortened, shown
-from worker.core.lifecycle import BatchState, FileState
-from worker.core.model import BatchId, BatchStatus
-from worker.core.report import status_object
+from worker.cli.concluding import conclude, how_to_resume
+from worker.cli.exit_codes import OK
+from worker.cli.interruption import Interruption, interruptible
+from worker.cli.naming import find_batch
+from worker.cli.orders import Order, hand_in, say_batch
+from worker.cli.progress import progress
+from worker.cli.terminal import as_said, put_json, quiet, say, speaks_json, verbosity
+from worker.core.lifecycle import BatchState
+from worker.core.model.batches import BatchStatus
+from worker.core.model.ids import BatchId
+from worker.core.report import detailed_object
 from worker.errors import IngestError, StoreUnavailable
 
 if TYPE_CHECKING:
     from worker.adapters.database import SqlStore
-    from worker.ports import Store
+    from worker.ports.store import Store
     from worker.settings import Settings
 
-LOOK_EVERY = 1.0
-"""Seconds between two looks at the batch while its files are being listed."""
 
-LISTED = 20
-"""How many of the files that did not succeed are named at the end."""
+def run(order: Order, timeout: float | None, *, as_json: bool) -> int:
+    """Ingest an order here and wait for it; returns the exit code."""
+    from worker.bootstrap import open_store
+    from worker.connections import check_service
+    from worker.settings import Settings
 
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What a user hands in: the files, and what holds for all of them."""
-
-    selection: Selection
-    profile: str = "default"
-    category: str | None = None
-    external_key: str | None = None
-    inputs: str | None = None
-
-    def new_batch(self) -> BatchId:
-        """The batch's id: the same for the same external key, else a new one."""
-        if self.external_key is None:
-            return BatchId(uuid4())
-        from worker.client import batch_id_for
-
-        return BatchId(batch_id_for(self.profile, self.external_key))
+    with interruptible() as interruption:
+        wait = Wait.of(timeout, interruption)
+        settings = Settings.load()
+        check_service(settings, order.profile)
+        batch = order.new_batch()
+        with closing(open_store(settings)) as store:
+            job = new_job(order, batch, store, settings)
+            return attend_and_conclude(job, store, settings, wait, as_json=as_json)
 
 
-def how_to_resume(batch: BatchId) -> str:
-    """The line that an interrupted run ends with."""
-    return f"go on with: chatflow-ingest run --resume {batch}"
+def resume(name: str, timeout: float | None, *, as_json: bool) -> int:
+    """Go on with what an interrupted run left; returns the exit code."""
+    from worker.bootstrap import open_existing
+    from worker.connections import check_service
+    from worker.settings import Settings
 
+    with interruptible() as interruption:
+        wait = Wait.of(timeout, interruption)
+        settings = Settings.load()
+        with closing(open_existing(settings)) as store:
+            batch = find_batch(store, name)
+            status = store.status(batch)
+            if status.state is not BatchState.RUNNING:
+                say(f"nothing left to do: the batch is {status.state}")
+                if as_json:
+                    put_json(detailed_object(status, store.details(batch)))
+                return OK
+            check_service(settings, status.profile)
 
-def hand_in(
-    order: Order,
-    batch: BatchId,
-    store: "Store",
-    settings: "Settings",
-    *,
-    embedded: bool,
-    look: Callable[[], None] = lambda: None,
-) -> None:
-    """Write the batch and its files to the database; its id is said as soon as it is there.
+            def seal() -> None:
+                say_batch(batch)
+                if not status.sealed:
+                    say("its files were not all handed in: going on with those that were")
+                    store.seal(batch)
 
-    `look` is called every second or so while the files are being listed.
-    """
-    from worker.bootstrap import HandIn
-    from worker.bootstrap import hand_in as write
-
-    request = HandIn(
-        batch=batch,
-        profile=order.profile,
-        external_key=order.external_key,
-        category=order.category,
-        inputs=order.inputs,
-        embedded=embedded,
-    )
-    try:
-        sources = order.selection.sources(database_file(settings.database_url), settings.roots)
-        write(store, request, _looking(sources, look), on_batch=lambda known: say(f"batch {known}"))
-    except SystemExit:
-        say("interrupted while files were being handed in: the batch has only the first of them")
-        if order.external_key:
-            say("the same command again hands in the rest")
-        else:
-            say(f"drop it with: chatflow-ingest cancel {batch}")
-        raise
-
-
-def _looking(sources: Iterator[str], look: Callable[[], None]) -> Iterator[str]:
-    looked = time.monotonic()
-    for source in sources:
-        yield source
-        if time.monotonic() - looked >= LOOK_EVERY:
-            look()
-            looked = time.monotonic()
+            job = Job(batch, status.profile, reopen=seal)
+            return attend_and_conclude(job, store, settings, wait, as_json=as_json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,32 +121,39 @@ def attend(job: Job, store: "SqlStore", settings: "Settings", wait: Wait) -> Bat
     from worker.adapters.database import run_lock
     from worker.embedded import EmbeddedRun
 
-    with progress() as report:
-        _log(settings)
+    with progress(store.details) as report:
+        log_quietly(settings)
 
         def on_progress(status: BatchStatus) -> None:
             wait.interruption.check()
             report(status)
 
+        # Held before anything is handed in: a run that is refused leaves no batch behind.
         with run_lock(settings.database_url):
-            pass  # while another run is at work, nothing is handed in that would lie about
-        job.hand_in(lambda: on_progress(store.status(job.batch)))
-        wait.interruption.advice = how_to_resume(job.batch)
-        with EmbeddedRun(settings, store, job.batch, job.profile) as run:
-            try:
-                job.reopen()
-                return run.wait(on_progress, wait.left())
-            except SystemExit:
-                say("stopping")
-                raise
+            job.hand_in(lambda: on_progress(store.status(job.batch)))
+            wait.interruption.advice = as_said(how_to_resume(job.batch))
+            with EmbeddedRun(settings, store, job.batch, job.profile) as run:
+                try:
+                    job.reopen()
+                    return run.wait(on_progress, wait.left())
+                except SystemExit:
+                    say("stopping")
+                    raise
 
 
-def _log(settings: "Settings") -> None:
-    """Log to stderr, where the progress stands too: only warnings, unless a level was asked for."""
+def log_quietly(settings: "Settings") -> None:
+    """Log to stderr, where the progress stands too: only warnings, unless more was asked for."""
     from worker.telemetry import configure_logging
 
-    chosen = "log_level" in settings.model_fields_set
-    configure_logging(settings.log_level if chosen else "WARNING", settings.log_format)
+    level = "WARNING"
+    if verbosity():
+        level = "INFO" if verbosity() == 1 else "DEBUG"
+    elif "log_level" in settings.model_fields_set:
+        level = settings.log_level
+    elif quiet():
+        level = "ERROR"
+    # What is said here is text unless JSON is asked for; so are the lines between.
+    configure_logging(level, "json" if speaks_json() else "text")
 
 
 def attend_and_conclude(
@@ -188,35 +166,10 @@ def attend_and_conclude(
         with suppress(IngestError):  # there may be no batch yet, or no database any more
             status = store.status(job.batch)
             if as_json:
-                put_json(status_object(status))
+                put_json(detailed_object(status, store.details(status.batch_id)))
             say(f"interrupted; {how_to_resume(job.batch)}")
         raise
     except StoreUnavailable:
         say(f"the database is away; when it is back, {how_to_resume(job.batch)}")
         raise
     return conclude(status, store, as_json=as_json)
-
-
-def conclude(status: BatchStatus, store: "Store", *, as_json: bool) -> int:
-    """Say how a batch went; 0 when every file succeeded, else 1."""
-    if as_json:
-        put_json(status_object(status))
-    else:
-        put(f"{status.batch_id} {status.state}: {counts_text(status) or 'no files'}")
-        _name_unsuccessful(status, store)
-    if status.state is BatchState.RUNNING:
-        say(f"not finished; {how_to_resume(status.batch_id)}")
-        return NOT_ALL
-    return OK if status.counts.get(FileState.SUCCEEDED, 0) == status.total else NOT_ALL
-
-
-def _name_unsuccessful(status: BatchStatus, store: "Store") -> None:
-    states = [s for s in FileState if s.is_terminal and s is not FileState.SUCCEEDED]
-    count = sum(status.counts.get(state, 0) for state in states)
-    if not count:
-        return
-    for result in islice(store.results(status.batch_id, states), LISTED):
-        reason = ": ".join(filter(None, (result.error_code, result.error_message)))
-        say(f"  {result.state}  {shown(result.source)}  {shown(shortened(reason, 200))}")
-    if count > LISTED:
-        say(f"  and {count - LISTED} more: chatflow-ingest results {status.batch_id}")

@@ -5,163 +5,152 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from worker.cli.pace import duration_text, eta, rate_text
-from worker.cli.progress import counts_text, done
-from worker.cli.terminal import shown_block, table
+from worker.cli.program import command
+from worker.cli.progress import counts_text, done, slow_lines
+from worker.cli.terminal import shortened, shown, table
 from worker.core.lifecycle import BatchState, FileState
-from worker.core.model import BatchStatus, FileEvent, FileResult, FileStory, UploadEntry
-from worker.core.report import iso
-from worker.core.result_line import result_line
+from worker.core.model.batches import BatchStatus
+from worker.core.model.ids import is_run
+from worker.core.model.stories import FileResult
+from worker.core.seen import BatchDetails, OpenBreaker
+from worker.core.transcript import turns
+from worker.core.words import duration_text, range_text, rate_text
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
-def batch_table(status: BatchStatus, now: float) -> Table:
+def batch_table(status: BatchStatus, details: BatchDetails, now: float) -> Table:
     """One batch; `now` is the database's clock, POSIX seconds."""
-    return table("batch", str(status.batch_id), rows=_batch_rows(status, now))
+    return table("batch", str(status.batch_id), rows=_batch_rows(status, details, now))
 
 
-def _batch_rows(status: BatchStatus, now: float) -> Iterator[tuple[str, object]]:
+def _batch_rows(
+    status: BatchStatus, details: BatchDetails, now: float
+) -> Iterator[tuple[str, object]]:
     yield "state", status.state if status.sealed else f"{status.state} (being handed in)"
-    yield "external key", status.external_key
+    if status.reason is not None:
+        yield "reason", status.reason
+    if status.external_key is not None:
+        yield "external key", status.external_key
     yield "profile", status.profile
-    yield "profile state", _profile_state(status)
+    if status.state is BatchState.RUNNING:
+        yield "attended by", _attended_text(status, details)
+        yield "held", _held_text(status, details)
     yield "files", status.total
     for state in FileState:
         if count := status.counts.get(state, 0):
             yield f"  {state}", count
+    yield from _account_rows(details)
     yield "started", _moment(status.started_at)
     yield "finished", _moment(status.finished_at)
-    yield from _speed_rows(status, now)
+    yield from _speed_rows(status, details, now)
     if status.oldest_in_flight is not None:
         yield "oldest in flight", duration_text(status.oldest_in_flight)
+    for words in slow_lines(details):
+        yield "slow", words
 
 
-def _speed_rows(status: BatchStatus, now: float) -> Iterator[tuple[str, object]]:
+def _attended_text(status: BatchStatus, details: BatchDetails) -> str:
+    match details.attended_by:
+        case "run":
+            return "a run"
+        case "workers":
+            return f"{details.workers} worker{'s' if details.workers > 1 else ''}"
+        case "nobody" if is_run(status.crew):
+            return f"nobody; go on with: {command('run', '--resume', status.batch_id)}"
+        case "nobody":
+            return "nobody; start a worker: celery -A worker worker"
+
+
+def _held_text(status: BatchStatus, details: BatchDetails) -> str:
+    """What keeps the batch from going on, "no" when nothing does."""
+    if status.profile_state == "open":
+        return "; ".join(map(_breaker_text, details.breakers)) or "no"
+    reason = f": {status.profile_reason}" if status.profile_reason else ""
+    more = "" if details.held_for is None else f" for {duration_text(details.held_for)} more"
+    return f"profile {status.profile_state}{more}{reason}"
+
+
+def _breaker_text(each: OpenBreaker) -> str:
+    return (
+        f'a breaker that is open: category "{each.category}", {each.failures} in a row ended as '
+        f"{each.code}; the next file goes ahead in {duration_text(each.canary_in)}"
+    )
+
+
+def _account_rows(details: BatchDetails) -> Iterator[tuple[str, object]]:
+    if details.errors:
+        yield "errors", ", ".join(f"{code} {count}" for code, count in details.errors.items())
+    uploads = {name: number for name, number in asdict(details.uploads).items() if number}
+    if uploads:
+        yield "uploads", ", ".join(f"{number} {name}" for name, number in uploads.items())
+    if details.notifications_waiting:
+        yield "notifications", f"{details.notifications_waiting} to be sent"
+    if details.notifications_dead:
+        replay = command("notify", "replay")
+        yield "notifications dead", f"{details.notifications_dead}; send again: {replay}"
+
+
+def _speed_rows(
+    status: BatchStatus, details: BatchDetails, now: float
+) -> Iterator[tuple[str, object]]:
     end = now if status.finished_at is None else status.finished_at.timestamp()
     elapsed = end - status.started_at.timestamp()
     rate = done(status) / elapsed if elapsed > 0 else 0.0
     yield "rate", rate_text(rate)
     if status.state is BatchState.RUNNING:
-        remaining = eta(rate, status.total - done(status))
-        yield "time left", "unknown" if remaining is None else duration_text(remaining)
+        yield "time left", "unknown" if details.eta is None else range_text(*details.eta)
 
 
-def _profile_state(status: BatchStatus) -> str:
-    reason = f": {status.profile_reason}" if status.profile_reason else ""
-    return f"{status.profile_state}{reason}"
-
-
-def batches_table(batches: Iterable[BatchStatus]) -> Table:
-    """A list of batches."""
+def batches_table(batches: Iterable[BatchStatus], width: int) -> Table:
+    """A list of batches, with as many columns as fit beside the whole ids."""
+    columns = [name for name, wanted in _LIST_COLUMNS.items() if width >= wanted]
     return table(
-        "batch",
-        "state",
-        "profile",
-        "external key",
-        "files",
-        "by state",
-        "started",
-        rows=(
-            (
-                status.batch_id,
-                status.state,
-                status.profile,
-                status.external_key,
-                status.total,
-                counts_text(status),
-                _moment(status.started_at),
-            )
-            for status in batches
-        ),
+        *columns,
+        rows=([_list_cells(status)[name] for name in columns] for status in batches),
     )
 
 
-def story_object(story: FileStory) -> dict[str, Any]:
-    """One file's story as JSON values: its result line, its events and its uploads."""
-    return result_line(story.result) | {
-        "events": [_plain(asdict(event)) for event in story.events],
-        "uploads": [_plain(asdict(upload)) for upload in story.uploads],
+_LIST_COLUMNS = {
+    "batch": 0,
+    "state": 0,
+    "done": 0,
+    "started": 84,
+    "external key": 100,
+    "profile": 116,
+    "by state": 140,
+}
+"""Each column of the list, and the terminal's width from which on there is room for it."""
+
+
+def _list_cells(status: BatchStatus) -> dict[str, object]:
+    return {
+        "batch": status.batch_id,
+        "state": status.state,
+        "done": f"{done(status)}/{status.total}",
+        "started": _moment(status.started_at),
+        "external key": status.external_key,
+        "profile": status.profile,
+        "by state": counts_text(status),
     }
-
-
-def _plain(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: _plain_value(value) for key, value in record.items()}
-
-
-def _plain_value(value: Any) -> Any:
-    match value:
-        case datetime():
-            return iso(value)
-        case None | int():
-            return value
-        case _:
-            return str(value)
-
-
-def story_parts(story: FileStory) -> Iterator[Table | str]:
-    """One file's story, a part at a time: tables, and the contents as text."""
-    yield table("file", str(story.result.file_id), rows=_result_rows(story.result))
-    yield _events_table(story.events)
-    if story.uploads:
-        yield _uploads_table(story.uploads)
-    for name in ("parse_content", "llm_content"):
-        text = getattr(story.result, name)
-        if text is not None:
-            yield f"{name}:\n{shown_block(text)}\n"
-
-
-def _result_rows(result: FileResult) -> Iterator[tuple[str, object]]:
-    apart = {"file_id", "parse_content", "parse_segments", "llm_content"}
-    for name, value in result_line(result).items():
-        if name not in apart and value is not None:
-            yield name, value
-
-
-def _events_table(events: Iterable[FileEvent]) -> Table:
-    return table(
-        "at (UTC)",
-        "event",
-        "state",
-        "code",
-        "message",
-        rows=((_exact(e.at), e.event, e.state, e.code, e.message) for e in events),
-    )
-
-
-def _uploads_table(uploads: Iterable[UploadEntry]) -> Table:
-    return table(
-        "upload",
-        "state",
-        "category",
-        "dialog",
-        "chatflow file",
-        "begun",
-        "ended",
-        "error",
-        rows=(
-            (
-                upload.attempt,
-                upload.state,
-                upload.category,
-                upload.chatflow_dialog_id,
-                upload.chatflow_file_id,
-                _exact(upload.sent_at or upload.created_at),
-                _exact(upload.ended_at),
-                ": ".join(filter(None, (upload.code, upload.message))),
-            )
-            for upload in uploads
-        ),
-    )
 
 
 def _moment(moment: datetime | None) -> str | None:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if moment else None
 
 
-def _exact(moment: datetime | None) -> str | None:
-    """To the millisecond: in a file's story the order and the gaps are what one looks for."""
-    return moment.astimezone(UTC).isoformat(" ", "milliseconds")[:23] if moment else None
+def results_lines(results: Iterable[FileResult], width: int) -> Iterator[str]:
+    """Results for a reader at a terminal: a line for each file, as it comes."""
+    room = max(16, min(32, width // 3))
+    yield f"{'state':<10}  {'file':<{room}}  what came out"
+    for result in results:
+        name = shortened(shown(result.name), room)
+        reason = ": ".join(filter(None, (result.error_code, result.error_message)))
+        said = reason or " / ".join(
+            turn.text for turn in turns(result.parse_content, result.parse_segments)
+        )
+        line = f"{result.state:<10}  {name:<{room}}  {shown(' '.join(said.split()))}"
+        yield shortened(line, width)

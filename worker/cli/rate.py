@@ -8,7 +8,11 @@ WINDOW = 30.0
 """Seconds that the rate looks back: it follows a change, but not every hiccup."""
 
 
-class Pace:
+SOON = 10.0
+"""Seconds without progress after which nothing seems to move."""
+
+
+class RateMeter:
     """The rate over the last half minute."""
 
     def __init__(self) -> None:
@@ -28,6 +32,11 @@ class Pace:
         (start, before), (end, after) = self._seen[0], self._seen[-1]
         return max(after - before, 0) / (end - start) if end > start else 0.0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether it has seen so much time that a rate of 0 means that nothing moves."""
+        return len(self._seen) > 1 and self._seen[-1][0] - self._seen[0][0] >= SOON
+
     def eta(self, left: int) -> float | None:
         """Seconds until so many more files are done, None when nothing moves."""
         return eta(self.rate, left)
@@ -38,20 +47,3 @@ def eta(rate: float, left: int) -> float | None:
     if left == 0:
         return 0.0
     return left / rate if rate > 0 else None
-
-
-def rate_text(rate: float) -> str:
-    """Files a second, or a minute when they are few."""
-    return f"{rate:.1f}/s" if rate >= 1 else f"{rate * 60:.1f}/min"
-
-
-def duration_text(seconds: float) -> str:
-    """Seconds in the two largest units that say something."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, second = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {second:02} s"
-    hours, minute = divmod(minutes, 60)
-    return f"{hours} h {minute:02} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from worker.cli.terminal import say
+from worker.cli.terminal import complain, shown
 from worker.errors import IngestError, UsageError
 
 OK = 0
@@ -33,4 +33,4 @@ class Commands(TyperGroup):
 
 def _explain(error: IngestError) -> None:
     for line in error.message.splitlines() or [error.code]:
-        say(f"error: {line}")
+        complain(f"error: {shown(line)}")  # the service's words may be among them
