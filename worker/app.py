@@ -5,44 +5,53 @@ Every setting that differs from Celery's default has its reason beside it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 from celery import Celery
-from kombu import Exchange, Queue
+from celery.concurrency import ALIASES  # type: ignore[attr-defined]  # its stub lacks it
+from kombu import Queue
 from kombu.exceptions import OperationalError
 from kombu.transport import TRANSPORT_ALIASES
 
+from worker.adapters.broker.names import BrokerNames
+from worker.adapters.broker.options import is_amqp, tls_options, transport_options
 from worker.core.lifecycle import Lane
-from worker.core.model import Crew
+from worker.core.model.ids import Crew
 from worker.errors import ServiceUnreachable
 from worker.settings import Settings
 
-CONTROL_QUEUE = "celery"
-"""Celery's own default queue, so that any client that knows the broker reaches `ingest_batch`."""
-
-SUBMIT_QUEUE = "ingest.submit"
-POLL_QUEUE = "ingest.poll"
-NOTIFY_QUEUE = "ingest.notify"
-
-VISIBILITY_TIMEOUT = 900
-"""Seconds after which Redis gives an unacknowledged message to somebody else: far more than a
-shift and its drain take. No message waits longer, since none has an ETA."""
+INSTALLATION = "ingest_installation"
+"""The remote control command that asks a worker who it is in its database."""
 
 WAKE_EXPIRES = 30
 """Seconds after which a wake-up is stale: the sweep has sent another by then."""
 
 app = Celery("worker", include=["worker.tasks"])
 
-_OWN = "worker.adapters.redis_transport"
-# With kombu's own, a worker that has tasks in hand ends when Redis goes away. Loaded when needed.
+_OWN = "worker.adapters.broker"
+# What is wrong with kombu's own stands in each of them. Loaded when needed.
 TRANSPORT_ALIASES.update(
-    redis=f"{_OWN}:Transport", rediss=f"{_OWN}:Transport", sentinel=f"{_OWN}:SentinelTransport"
+    redis=f"{_OWN}.redis_transport:Transport",
+    rediss=f"{_OWN}.redis_transport:Transport",
+    sentinel=f"{_OWN}.redis_transport:SentinelTransport",
+    amqps=f"{_OWN}.amqp_transport:SSLTransport",
 )
 
 
+ALIASES["threads"] = "worker.consumer:ThreadPool"
+
+
+def broker_errors() -> tuple[type[Exception], ...]:
+    """What sending raises while the broker is away, read-only or full: it differs by broker."""
+    broker = app.connection_for_write()
+    known = (*broker.connection_errors, *broker.channel_errors)
+    return (OperationalError, OSError, *(e for e in known if issubclass(e, Exception)))
+
+
 class CeleryWaker:
-    """Wakes workers through the broker (see `ports.Waker`)."""
+    """Wakes workers through the broker (see `ports.broker.Waker`)."""
 
     def wake(self, profile: str, crew: Crew, lane: Lane) -> None:
         """Send one wake-up; a broker that is away costs one sweep, not the work."""
@@ -59,63 +68,110 @@ class CeleryWaker:
             ServiceUnreachable: the broker is away.
         """
         try:
-            app.send_task(task, args=(payload,), queue=queue, retry=False)
-        except (OperationalError, OSError) as error:
+            app.send_task(task, args=(payload,), queue=_somebodys(queue), retry=False)
+        except broker_errors() as error:
             raise ServiceUnreachable("no connection to the broker") from error
 
     def _send(self, task: str, arguments: dict[str, str]) -> None:
-        with suppress(OperationalError, OSError):
+        with suppress(*broker_errors()):
             app.send_task(task, kwargs=arguments, expires=WAKE_EXPIRES, retry=False)
 
 
-def configure(settings: Settings, *, embedded: bool = False) -> Celery:
-    """Apply the settings; `embedded` means an in-process broker, whatever the broker's address."""
+def _somebodys(name: str | None) -> Any:
+    """A queue of others: one that is there is left as it is, else it is made.
+
+    RabbitMQ closes the channel over a queue that is declared in another way than it was made.
+    """
+    if name is None or not is_amqp(app.conf.broker_url):
+        return name
+    with app.pool.acquire(block=True) as connection:
+        there = _message_count(connection, name) is not None
+    return Queue(name, no_declare=True) if there else name
+
+
+def configure(settings: Settings, *, embedded: bool = False, pool: str | None = None) -> Celery:
+    """Apply the settings.
+
+    Args:
+        embedded: with an in-process broker, whatever the broker's address.
+        pool: the pool that the command line names.
+    """
     broker = "memory://localhost" if embedded else settings.broker_url
+    names = BrokerNames(settings.namespace or "")
     app.conf.update(
         {
             "broker_url": broker,
-            "broker_transport_options": transport_options(broker),
-            "task_queues": queues(broker),
+            "broker_transport_options": names.keys(broker)
+            | transport_options(broker, settings.broker_options),
+            "broker_use_ssl": tls_options(broker, settings.broker_options),
             "beat_schedule": beat_schedule(settings),
+            **names.settings(broker),
             **COMMON,
         }
     )
     if embedded:
         app.conf.update(EMBEDDED)
+    if pool in {"prefork", "processes"}:
+        # To Celery "prefork" is also what nobody asked for, and gives way to the configured pool.
+        app.conf.update(worker_pool="prefork", worker_concurrency=None)
     return app
 
 
-def queues(broker: str) -> list[Queue]:
-    """One queue per kind of work, so that a long upload shift keeps nobody from polling."""
-    # A queue that outlives a broker node; a wake-up that can't be handled must not circle.
-    quorum = {"x-queue-type": "quorum", "x-delivery-limit": 5}
-    own = quorum if broker.startswith(("amqp", "pyamqp")) else None
-    exchange = Exchange("ingest", type="direct")
-    return [
-        # Exactly what a client without our settings declares: anything else would be refused.
-        Queue(CONTROL_QUEUE, Exchange(CONTROL_QUEUE, type="direct"), routing_key=CONTROL_QUEUE),
-        *(
-            Queue(name, exchange, routing_key=name, queue_arguments=own)
-            for name in (SUBMIT_QUEUE, POLL_QUEUE, NOTIFY_QUEUE)
-        ),
+def asked_for(arguments: Sequence[str], short: str, long: str) -> str | None:
+    """What a command line of Celery says for an option, which Celery tells no default apart from.
+
+    Args:
+        arguments: the command line.
+        short: as `-P`, for `-P X` and `-PX`.
+        long: as `--pool`, for `--pool X` and `--pool=X`.
+    """
+    for number, argument in enumerate(arguments):
+        if argument in {short, long}:
+            return next(iter(arguments[number + 1 :]), None)
+        for beginning in (f"{long}=", short):
+            if argument.startswith(beginning):
+                return argument.removeprefix(beginning)
+    return None
+
+
+def readers(within: float) -> dict[str, str | None]:
+    """The workers that read our queues, and under which name each attends to its database.
+
+    None for those that know nothing of that: they are no workers of ours, or of an older version.
+
+    Args:
+        within: seconds that they are given to answer.
+    """
+    ours = {queue.name for queue in app.conf.task_queues}
+    control: Any = app.control
+    answers = control.broadcast("active_queues", reply=True, timeout=within) or []
+    found = [
+        node
+        for answer in answers
+        for node, queues in answer.items()
+        if isinstance(queues, list) and ours & {queue.get("name") for queue in queues}
     ]
+    if not found:
+        return {}
+    answers = control.broadcast(
+        INSTALLATION, destination=found, reply=True, timeout=within, limit=len(found)
+    )
+    said = {node: told for answer in answers or [] for node, told in answer.items()}
+    return {node: said.get(node, {}).get("holder") for node in found}
 
 
-def transport_options(broker: str) -> dict[str, Any]:
-    """The same for worker, beat, flower and producers: on Redis the shortest visibility wins."""
-    if broker.startswith("memory"):
-        return {"polling_interval": 0.02}  # the default of 1 s would cost a second per message
-    if broker.startswith(("amqp", "pyamqp")):
-        return {"confirm_publish": True}  # a wake-up is sent when the broker has it, not before
-    return {
-        "visibility_timeout": VISIBILITY_TIMEOUT,
-        "unacked_restore_interval": 10,
-        "unacked_restore_throttle": 3,  # a dead worker's messages are seen within about 30 s
-        "socket_timeout": 30,  # the default None lets a publish hang on a dead peer
-        "socket_connect_timeout": 5,
-        "socket_keepalive": True,
-        "health_check_interval": 10,  # a half-open connection is noticed
-    }
+def waiting_messages(connection: Any) -> dict[str, int]:
+    """How many messages wait in each queue that there is by now, as kombu's connection knows."""
+    counts = {each.name: _message_count(connection, each.name) for each in app.conf.task_queues}
+    return {name: count for name, count in counts.items() if count is not None}
+
+
+def _message_count(connection: Any, name: str) -> int | None:
+    """How many messages wait in a queue; None when it is not there."""
+    # A queue that is not there closes its channel, so each gets one of its own.
+    with suppress(*connection.channel_errors), connection.channel() as channel:
+        return int(channel.queue_declare(name, passive=True).message_count)
+    return None
 
 
 def beat_schedule(settings: Settings) -> dict[str, Any]:
@@ -148,13 +204,7 @@ COMMON: dict[str, Any] = {
     # A wake-up that fails must not come back at once: the sweep offers its rows again.
     "task_acks_on_failure": True,
     "task_acks_on_timeout": True,
-    "task_default_queue": CONTROL_QUEUE,
     "task_create_missing_queues": True,  # a batch may name the queue of its notification
-    "task_routes": {
-        "worker.submit": {"queue": SUBMIT_QUEUE},
-        "worker.poll": {"queue": POLL_QUEUE},
-        "worker.notify": {"queue": NOTIFY_QUEUE},
-    },
     "task_publish_retry_policy": {
         "max_retries": 3,
         "interval_start": 0,
@@ -168,6 +218,7 @@ COMMON: dict[str, Any] = {
     "broker_pool_acquire_timeout": 30,  # the default None blocks publishers for ever
     "broker_heartbeat": 30,
     # Tasks wait for the event loop, so threads are cheap; more work wants more processes.
+    "worker_consumer": "worker.consumer:Consumer",
     "worker_pool": "threads",
     "worker_concurrency": 16,
     "worker_prefetch_multiplier": 1,  # a message in hand is one that no idle worker sees
@@ -175,7 +226,6 @@ COMMON: dict[str, Any] = {
     "worker_hijack_root_logger": False,
     "worker_redirect_stdouts": False,
     "worker_send_task_events": True,  # cheap, tasks being shifts; without them Flower is blind
-    "worker_direct": True,  # a queue of its own for each worker's heartbeat
     "task_send_sent_event": False,
     "timezone": "UTC",
     "enable_utc": True,

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from worker.adapters.database import HEAD, SqlStore, check_revision, current
+from worker.adapters.database import HEAD, SqlStore, check_revision, current, exists
 from worker.adapters.database import open_store as connect
-from worker.core.model import BatchId, BatchOptions, NewBatch, fleet, run_crew
-from worker.ports import Batches
+from worker.core.model.batches import BatchOptions, NewBatch
+from worker.core.model.ids import BatchId, fleet, run_crew
+from worker.errors import NoDatabase
+from worker.ports.batches import Batches
 from worker.settings import Settings
-from worker.steps.register import register
+from worker.steps.register import Part, register
 
 
 def open_store(settings: Settings) -> SqlStore:
@@ -25,7 +27,7 @@ def open_store(settings: Settings) -> SqlStore:
         StoreUnavailable: the database can't be reached.
     """
     if settings.auto_migrate and current(settings.database_url) != HEAD:
-        from worker.adapters.database.migrate import upgrade
+        from worker.adapters.database.engine.migrate import upgrade
 
         upgrade(settings.database_url)
     else:
@@ -33,14 +35,26 @@ def open_store(settings: Settings) -> SqlStore:
     return connect(settings.database_url)
 
 
+def open_existing(settings: Settings) -> SqlStore:
+    """The store of a database that is there already: for commands that hand nothing in.
+
+    Raises:
+        NoDatabase: it has no tables, and would get them only by handing something in.
+        DatabaseBehind, StoreUnavailable: as `open_store`.
+    """
+    if settings.auto_migrate and not exists(settings.database_url):
+        raise NoDatabase("there is no database yet: `chatflow-ingest run` or `submit` makes it")
+    return open_store(settings)
+
+
 @dataclass(frozen=True, slots=True)
-class HandIn:
+class HandInRequest:
     """What a user hands in, apart from the files.
 
     Attributes:
         inputs: further flow variables, a JSON object as text.
         embedded: True when a `run` of this process attends to the batch, not the fleet.
-        part: (number, of how many) when the batch comes in several messages.
+        part: which one, when the hand-in comes in several messages.
     """
 
     batch: BatchId
@@ -50,13 +64,14 @@ class HandIn:
     inputs: str | None = None
     notify: dict[str, str] | None = None
     after: str = "leave"
+    force: bool = False
     embedded: bool = False
-    part: tuple[int, int] | None = None
+    part: Part | None = None
 
 
 def hand_in(
     store: Batches,
-    request: HandIn,
+    request: HandInRequest,
     sources: Iterable[str],
     *,
     on_batch: Callable[[BatchId], None] = lambda _: None,
@@ -71,5 +86,6 @@ def hand_in(
         options=BatchOptions(request.category, request.inputs),
         notify=request.notify,
         after=request.after,
+        force=request.force,
     )
     return register(store, batch, sources, part=request.part, on_batch=on_batch)

@@ -18,13 +18,17 @@ from typing import Self
 from celery.exceptions import SecurityWarning
 from celery.worker import WorkController, state
 
-from worker.adapters.database import SqlStore, run_lock
+from worker.adapters.database import SqlStore
 from worker.app import CeleryWaker, app, configure
 from worker.core.lifecycle import BatchState, Lane
-from worker.core.model import BatchId, BatchStatus, run_crew
+from worker.core.model.batches import BatchStatus
+from worker.core.model.ids import BatchId, run_crew
+from worker.errors import WorkerEnded
 from worker.process import install
 from worker.runtime import Hours, Runtime
 from worker.settings import Settings
+from worker.settings.tracing import trace_exporters
+from worker.telemetry import telling
 
 HOURS = Hours(grace=10.0, tick=0.25)
 """An interrupted run has to be gone within 15 seconds, so its grace is shorter than a fleet's."""
@@ -38,11 +42,8 @@ one at a large batch takes long, and must leave the work most of the time."""
 class EmbeddedRun:
     """One batch's embedded worker, as a context manager.
 
-    Entering takes the database's run lock, makes this run the batch's crew and frees what a
-    killed predecessor had in hand; leaving drains and stops the worker within some seconds.
-
-    Raises:
-        RunInProgress: another embedded run works on this database.
+    The caller holds the database's run lock. Entering makes this run the batch's crew and frees
+    what a killed predecessor had in hand; leaving drains and stops the worker within some seconds.
     """
 
     def __init__(self, settings: Settings, store: SqlStore, batch: BatchId, profile: str) -> None:
@@ -52,11 +53,11 @@ class EmbeddedRun:
         self._profile = profile
         self._crew = run_crew(batch)
         self._finished = Event()
+        self._thread = Thread()
         self._exits = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as exits:
-            exits.enter_context(run_lock(self._settings.database_url))
             configure(self._settings, embedded=True)
             self._store.resume(self._profile)  # a run finds out for itself whether it is let in
             self._store.hand_over(self._batch, self._crew)
@@ -64,6 +65,7 @@ class EmbeddedRun:
                 self._settings,
                 self._store,
                 CeleryWaker(),
+                telemetry=telling(trace_exporters()),
                 crew=self._crew,
                 hours=HOURS,
                 on_finished=self._finished.set,
@@ -71,7 +73,8 @@ class EmbeddedRun:
             exits.callback(runtime.close)
             install(runtime)
             exits.callback(install, None)
-            exits.callback(self._stop, self._start())
+            worker, self._thread = self._start()
+            exits.callback(self._stop, worker)
             exits.callback(runtime.drain)
             self._exits = exits.pop_all()
         return self
@@ -87,7 +90,11 @@ class EmbeddedRun:
     def wait(
         self, on_progress: Callable[[BatchStatus], None], timeout: float | None = None
     ) -> BatchStatus:
-        """Wait until the batch is over, or for `timeout` seconds; the status tells which."""
+        """Wait until the batch is over, or for `timeout` seconds; the status tells which.
+
+        Raises:
+            WorkerEnded: nobody works on the batch any more.
+        """
         end = None if timeout is None else time.monotonic() + timeout
         while True:
             began = time.monotonic()
@@ -96,6 +103,8 @@ class EmbeddedRun:
             on_progress(status)
             if status.state is not BatchState.RUNNING:
                 return status
+            if not self._thread.is_alive():
+                raise WorkerEnded("the worker inside this process ended by itself; resume the run")
             left = inf if end is None else end - time.monotonic()
             if left <= 0:
                 return status
@@ -120,8 +129,7 @@ class EmbeddedRun:
             CeleryWaker().wake(self._profile, self._crew, lane)
         return worker, thread
 
-    def _stop(self, started: tuple[WorkController, Thread]) -> None:
-        worker, thread = started
+    def _stop(self, worker: WorkController) -> None:
         worker.stop()  # waits for the tasks
         # The consumer's loop may take two seconds more to notice that its connection is closed.
-        thread.join(timeout=0.1)
+        self._thread.join(timeout=0.1)

@@ -13,11 +13,18 @@
     │   ├── UploadRefused          the service answered no
     │   ├── NoUploadNode           the dialog ended without a place to upload to
     │   └── SourceRejected         the file can't be read, or may not be
-    ├── CredentialsRefused       stop everything for this profile and call a human
+    ├── NothingFound             the files that were named are none
+    ├── ProfileStopped           stop everything for this profile and call a human
+    │   ├── CredentialsRefused     the service does not know the key, the token or the user
+    │   └── Redirected             the service lives somewhere else than we were told
+    ├── StoreFault               the database refused a statement: a mistake of ours, this item only
+    ├── WorkerEnded              nobody works any more on what is waited for
     └── UsageError               the user's input or set-up; says the cause and the cure, exit 2
         ├── ConfigurationError
         ├── UnknownBatch
         ├── UnknownFile
+        ├── Ambiguous
+        ├── NoDatabase
         ├── DatabaseBehind
         └── RunInProgress
 """
@@ -26,6 +33,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from worker.codes import ErrorCode
+
 Channel = Literal["upload", "status"]
 """The two kinds of service call that have gates, freezes and budgets of their own."""
 
@@ -33,8 +42,15 @@ Channel = Literal["upload", "status"]
 class IngestError(Exception):
     """Anything this project raises on purpose."""
 
-    code: str = "error"
+    code: str = ErrorCode.ERROR
     """A short, fixed word that reaches ``error_code`` of a file and the logs."""
+
+    blames_credentials: bool = False
+    """Whether the service gave the credentials as its reason: a suspicion that a dialog with
+    the same ones confirms or not, since firewalls and single rights answer like that too."""
+
+    seconds: float | None = None
+    """How long the call took that failed, where it was one."""
 
     def __init__(self, message: str, *, code: str | None = None) -> None:
         super().__init__(message)
@@ -50,13 +66,13 @@ class IngestError(Exception):
 class TryLater(IngestError):
     """Waiting may cure it; the caller makes the same call again later."""
 
-    code = "try_later"
+    code = ErrorCode.TRY_LATER
 
 
 class ServiceUnreachable(TryLater):
     """No connection to the service came about, so nothing of the request was sent."""
 
-    code = "service_unreachable"
+    code = ErrorCode.SERVICE_UNREACHABLE
 
 
 class ServiceBusy(TryLater):
@@ -67,7 +83,7 @@ class ServiceBusy(TryLater):
         everything: True for 503 (all calls), False for 429 (only calls of this kind).
     """
 
-    code = "service_busy"
+    code = ErrorCode.SERVICE_BUSY
 
     def __init__(
         self, message: str, *, retry_after: float | None = None, everything: bool = False
@@ -83,13 +99,28 @@ class ServiceFault(TryLater):
     For a dialog: a reset, a close code 1011 to 1013, or no frame before the deadline.
     """
 
-    code = "service_fault"
+    code = ErrorCode.SERVICE_FAULT
+
+    def __init__(
+        self, message: str, *, code: str | None = None, blames_credentials: bool = False
+    ) -> None:
+        super().__init__(message, code=code)
+        self.blames_credentials = blames_credentials
 
 
 class StoreUnavailable(TryLater):
     """The database can't be reached or is restarting."""
 
-    code = "store_unavailable"
+    code = ErrorCode.STORE_UNAVAILABLE
+
+
+class StoreFault(IngestError):
+    """The database answered, and refused a statement or a value: repeating it is pointless.
+
+    A mistake of ours: it concerns the item that was to be written, and nothing else.
+    """
+
+    code = ErrorCode.STORE_FAULT
 
 
 class UploadUnknown(IngestError):
@@ -98,52 +129,94 @@ class UploadUnknown(IngestError):
     The service offers no look-up, so only a rule (resubmit or fail) can settle it.
     """
 
-    code = "upload_unknown"
+    code = ErrorCode.UPLOAD_UNKNOWN
 
 
 class GiveUp(IngestError):
     """This file, or this dialog, will not get better by itself."""
 
-    code = "give_up"
+    code = ErrorCode.GIVE_UP
 
 
 class UploadRefused(GiveUp):
     """The service answered an upload with no; for certain it did not take the file.
 
     Attributes:
-        permanent: True when repeating is pointless (an HTTP 4xx); an envelope code other
-            than success is tried again up to the attempt limit.
+        permanent: True when repeating is pointless (an HTTP 4xx other than 401, 403, 408 and
+            425); an envelope code other than success is tried again up to the attempt limit.
     """
 
-    code = "upload_refused"
+    code = ErrorCode.UPLOAD_REFUSED
 
-    def __init__(self, message: str, *, code: str | None = None, permanent: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        permanent: bool = False,
+        blames_credentials: bool = False,
+    ) -> None:
         super().__init__(message, code=code)
         self.permanent = permanent
+        self.blames_credentials = blames_credentials
 
 
 class NoUploadNode(GiveUp):
     """The dialog ended, or failed with an error code or error text, without an upload node."""
 
-    code = "no_upload_node"
+    code = ErrorCode.NO_UPLOAD_NODE
 
 
 class SourceRejected(GiveUp):
     """The file can't be read or may not be: its ``code`` is the reason of the rejection."""
 
-    code = "rejected"
+    code = ErrorCode.REJECTED
 
 
-class CredentialsRefused(IngestError):
+class SourceAway(SourceRejected):
+    """The place that the file lies at is out of reach for the moment: it is looked at again."""
+
+
+class NothingFound(IngestError):
+    """What the user named holds no file; the message says how to widen the search."""
+
+    code = ErrorCode.NOTHING_FOUND
+
+
+class ProfileStopped(IngestError):
+    """Nothing of this profile can go well before a human has mended its settings.
+
+    A run ends; a fleet pauses the profile until a dialog goes well.
+    """
+
+    code = ErrorCode.PROFILE_STOPPED
+
+
+class CredentialsRefused(ProfileStopped):
     """The service does not accept the key, the token or the user name."""
 
-    code = "credentials_refused"
+    code = ErrorCode.CREDENTIALS_REFUSED
+
+
+class Redirected(ProfileStopped):
+    """The service answered with a redirect: the base address is not its own.
+
+    Nothing was followed, for our headers and the file would have gone there.
+    """
+
+    code = ErrorCode.REDIRECTED
+
+
+class WorkerEnded(IngestError):
+    """The worker inside this process ended by itself; its log says why."""
+
+    code = ErrorCode.WORKER_ENDED
 
 
 class UsageError(IngestError):
     """What the user asked for can't be done as asked; the message names cause and cure."""
 
-    code = "usage"
+    code = ErrorCode.USAGE
 
 
 class ConfigurationError(UsageError):
@@ -153,7 +226,7 @@ class ConfigurationError(UsageError):
         faults: one line per fault, each naming its variable.
     """
 
-    code = "configuration"
+    code = ErrorCode.CONFIGURATION
 
     def __init__(self, *faults: str) -> None:
         super().__init__("\n".join(faults))
@@ -163,22 +236,38 @@ class ConfigurationError(UsageError):
 class UnknownBatch(UsageError):
     """No batch has this id."""
 
-    code = "unknown_batch"
+    code = ErrorCode.UNKNOWN_BATCH
 
 
 class UnknownFile(UsageError):
     """No file has this id."""
 
-    code = "unknown_file"
+    code = ErrorCode.UNKNOWN_FILE
+
+
+class Ambiguous(UsageError):
+    """A name means more than one batch or file; the message lists them."""
+
+    code = ErrorCode.AMBIGUOUS
+
+
+class NoDatabase(UsageError):
+    """There is no database yet, and a command that only looks makes none."""
+
+    code = ErrorCode.NO_DATABASE
 
 
 class DatabaseBehind(UsageError):
     """The database lacks the tables, or has those of another version."""
 
-    code = "database_behind"
+    code = ErrorCode.DATABASE_BEHIND
+
+
+class DatabaseNewer(DatabaseBehind):
+    """The database has the tables of a newer version: no upgrade helps."""
 
 
 class RunInProgress(UsageError):
     """Another embedded run works on this database."""
 
-    code = "run_in_progress"
+    code = ErrorCode.RUN_IN_PROGRESS

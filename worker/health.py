@@ -6,6 +6,7 @@ means that the broker, the consumer and the task threads all work, which a mere 
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import tempfile
@@ -22,26 +23,29 @@ _PREFIX = "chatflow-ingest-"
 _SUFFIX = ".alive"
 
 
-def heartbeat_file(node: str) -> Path:
+def heartbeat_file(node: str, namespace: str | None = None) -> Path:
     """The file that the worker with this node name touches."""
-    return (
-        Path(tempfile.gettempdir()) / f"{_PREFIX}{re.sub(r'[^A-Za-z0-9_.-]', '_', node)}{_SUFFIX}"
-    )
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", node)
+    return Path(tempfile.gettempdir()) / f"{_beginning(namespace)}{name}{_SUFFIX}"
 
 
-def age(node: str | None = None) -> float | None:
+def _beginning(namespace: str | None) -> str:
+    return f"{_PREFIX}{namespace}." if namespace else _PREFIX
+
+
+def age(node: str | None = None, namespace: str | None = None) -> float | None:
     """Seconds since the last round trip, of the worker named or of the latest; None: never."""
     if node is not None:
-        files = [heartbeat_file(node)]
+        files = [heartbeat_file(node, namespace)]
     else:
-        files = list(Path(tempfile.gettempdir()).glob(f"{_PREFIX}*{_SUFFIX}"))
+        files = list(Path(tempfile.gettempdir()).glob(f"{_beginning(namespace)}*{_SUFFIX}"))
     times = [file.stat().st_mtime for file in files if file.exists()]
     return time.time() - max(times) if times else None
 
 
 def main(arguments: list[str]) -> int:
     """Say how the worker is; 0 when it is well, 1 when not."""
-    seconds = age(arguments[0] if arguments else None)
+    seconds = age(arguments[0] if arguments else None, os.environ.get("INGEST_NAMESPACE"))
     if seconds is None:
         sys.stderr.write("no round trip yet\n")
         return 1

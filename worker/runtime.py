@@ -8,47 +8,59 @@ one per process.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+import os
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from threading import Lock
+from functools import partial
+from math import inf
+from socket import gethostname
+from threading import Event, Lock, Thread
 from uuid import uuid4
 
-from anyio import to_thread
+from anyio import create_task_group, to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from worker.adapters.chatflow.library_logging import silence_libraries
 from worker.adapters.database import SqlStore
-from worker.adapters.listing import FileListing
-from worker.adapters.silence import silence_libraries
-from worker.adapters.sources import FileSources
-from worker.adapters.takeaway import LocalTakeAway
-from worker.adapters.webhook import Webhooks
-from worker.bootstrap import HandIn, hand_in
-from worker.client import batch_id_for
+from worker.adapters.files.remote_takeaway import FileTakeAway
+from worker.adapters.webhook import SignedWebhooks
 from worker.connections import Connections
 from worker.core.lifecycle import Lane
-from worker.core.model import BatchId, Crew, Due, fleet, is_run
-from worker.core.schedule import Schedule
-from worker.errors import ConfigurationError, IngestError, StoreUnavailable
-from worker.ports import Telemetry, Waker
+from worker.core.liveness import BEAT_EVERY, SILENT_AFTER, Steadiness
+from worker.core.model.fleet import Due
+from worker.core.model.ids import BatchId, Crew, fleet, is_run
+from worker.core.schedule import Schedule, parse_schedules, unsanctioned
+from worker.errors import ConfigurationError, IngestError
+from worker.firing import schedule_deps
+from worker.ports.broker import Waker
+from worker.ports.telemetry import Telemetry
 from worker.settings import Settings
 from worker.steps import sweep
+from worker.steps.context import ProfileContext
+from worker.steps.lasting import keep_doing, report
 from worker.steps.learning import SHARE_EVERY
 from worker.steps.notify import deliver
-from worker.steps.paces import poll_pace, submit_pace
-from worker.steps.poll import Polling
+from worker.steps.poll import PollShift
 from worker.steps.recorder import Recorder
-from worker.steps.schedule import Clockwork, fire_due
-from worker.steps.service import Service
+from worker.steps.schedule import fire_due
+from worker.steps.shift_limits import poll_limits, submit_limits
 from worker.steps.stopping import Stopping
-from worker.steps.submit import Submitting
+from worker.steps.submit import SubmitShift
 from worker.steps.takeaway import tidy
 from worker.telemetry import LogTelemetry
 
 COLLECT_AFTER = (20_000, 50, 100)
 """Allocations between two garbage collections, and so on. What a file needs is freed without
 them; looking for cycles at Python's pace of 700 costs a fifteenth of all CPU."""
+
+SAY_AGAIN = 60.0
+"""Seconds between two warnings about a profile that is not configured here."""
+
+
+NOT_OURS = "its `after` deletes or moves files, which INGEST_SCHEDULES of this worker does not say"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +106,8 @@ class Runtime:
         self._hours = hours or Hours()
         self._on_finished = on_finished
         # One run works on a database at a time, and takes over the share of one that was killed.
-        self._holder = "run" if crew is not None else str(uuid4())
+        self.holder = "run" if crew is not None else str(uuid4())
+        self._place = f"{gethostname()}:{os.getpid()}"
         self._exits = ExitStack()
         self._portal: BlockingPortal = self._exits.enter_context(start_blocking_portal("asyncio"))
         self._connections: dict[str, Connections] = {}
@@ -103,8 +116,32 @@ class Runtime:
         self._background: list[Future[None]] = []
         self._stop: Stopping = self._portal.call(Stopping)
         self._recorder: Recorder = self._portal.call(Recorder, store)
-        self._background.append(self._portal.start_task_soon(self._recorder.run))
-        self._background.append(self._portal.start_task_soon(self._keep_learning))
+        self._unknown: dict[str, float] = {}  # profiles that only others know, and since when
+        self._keep("record", self._recorder.run, every=0.1, stop=None)  # replies come to the end
+        self._keep("learn", self._share_experience, every=SHARE_EVERY, stop=self._stop)
+
+        self._closed = Event()
+        # In a thread of its own: a busy event loop must not pass for a dead worker.
+        self._beating = Thread(target=self._beat_on, name="beat", daemon=True)
+        self._beating.start()
+
+    # --- signs of life ---
+
+    def _beat_on(self) -> None:
+        steadiness = Steadiness()
+        while not self._closed.is_set():
+            try:
+                self._beat(steadiness)
+            except Exception as error:  # noqa: BLE001 - the next one may go well
+                report("beat", error, self.telemetry)
+            self._closed.wait(BEAT_EVERY)
+
+    def _beat(self, steadiness: Steadiness) -> None:
+        silent = self.store.attend(self.holder, self._crew, self._place, SILENT_AFTER)
+        may_judge = steadiness.beat(time.monotonic())
+        if silent and may_judge and self._crew is None:
+            for holder in self.store.bury():
+                self.telemetry.event("worker_lost", holder=holder)
 
     # --- called from Celery's threads ---
 
@@ -117,7 +154,7 @@ class Runtime:
         try:
             wait = self._portal.call(self._work, lane, profile, crew)
         except ConfigurationError as error:  # the files wait until somebody has mended it
-            self.telemetry.event("step_failed", step=lane, profile=profile, reason=error.message)
+            self._say_unknown(profile, error)
             return
         finally:
             with self._lock:
@@ -125,29 +162,55 @@ class Runtime:
         if wait is not None and wait <= sweep.LOOK_AHEAD and not self._stop:
             self._waker.wake(profile, crew, lane)
 
-    def start_ticking(self, also: Callable[[], None] = lambda: None) -> None:
+    def start_ticking(self, also: Callable[[], None] | None = None) -> None:
         """Sweep from now on, so that work goes on though nobody else wakes us.
 
         Args:
-            also: called at every sweep, from a thread.
+            also: called as often as a sweep, from a thread.
         """
-        self._background.append(self._portal.start_task_soon(self._tick_on, also))
+        # Apart, so that none of them waits for, or falls with, another one.
+        each = partial(self._keep, every=self._hours.tick, stop=self._stop)
+        if also is not None:
+            each("heartbeat", partial(to_thread.run_sync, also))
+        each("sweep", partial(to_thread.run_sync, self.sweep))
+        each("probe", self._probe)
 
     def sweep(self) -> None:
-        """Sweep once."""
+        """Finish batches, wake for notifications and due work, once.
+
+        Blocking; repeating it does no harm. Raises StoreUnavailable.
+        """
         if sweep.finish(self.store, self.telemetry):
             self._on_finished()
+        self.store.wake_waiting()
         if self._crew is None and self.store.notifications_due():
             self._waker.wake_notify()
-        sweep.wake_due(self.store, self._waker, mine=self._is_mine, busy=self._is_busy)
+        sweep.wake_due(
+            self.store,
+            self._waker,
+            self.settings.timings.wake_again,
+            mine=self._is_mine,
+            busy=self._is_busy,
+        )
 
     def deliver(self) -> None:
         """Deliver the notifications that are due."""
         self._portal.call(self._deliver)
 
     def keep_schedules(self, schedules: Sequence[Schedule]) -> None:
-        """Fire the schedules that are due, and carry out what they want done afterwards."""
-        self._portal.call(self._keep_schedules, schedules)
+        """Fire the schedules that are due, and carry out what they want done afterwards.
+
+        Those that would delete or move files have to stand in this worker's own file too.
+        """
+        refused = unsanctioned(schedules, self._own_schedules())
+        for schedule in refused:
+            self.telemetry.event("schedule_failed", schedule=schedule.name, message=NOT_OURS)
+        sanctioned = [each for each in schedules if each not in refused]
+        self._portal.call(self._keep_schedules, sanctioned)
+
+    def _own_schedules(self) -> Sequence[Schedule]:
+        name = self.settings.schedules
+        return parse_schedules(self.settings.schedules_text(), name) if name else ()
 
     def drain(self) -> None:
         """Claim nothing more; shifts bring what is in hand to an end and return."""
@@ -161,43 +224,42 @@ class Runtime:
             for task in self._background:
                 task.cancel()
             self._exits.close()
+            self.telemetry.close()
 
     # --- on the event loop ---
 
     async def _work(self, lane: Lane, profile: str, crew: Crew) -> float | None:
-        service = await self._service(profile)
+        context = await self._context(profile)
         grace = self._hours.grace
         match lane:
             case Lane.SUBMIT:
-                pace = submit_pace(service.rules, grace)
-                return await Submitting(service, crew, self._stop, pace).run()
+                limits = submit_limits(context.rules, grace)
+                return await SubmitShift(context, crew, self._stop, limits).run()
             case Lane.POLL:
-                pace = poll_pace(service.rules, grace)
-                return await Polling(service, crew, self._stop, pace).run()
+                limits = poll_limits(context.rules, grace)
+                return await PollShift(context, crew, self._stop, limits).run()
 
-    async def _service(self, name: str) -> Service:
+    async def _context(self, name: str) -> ProfileContext:
         """The profile's service, made on first use: on the loop, where its connections live."""
         if name not in self._connections:
             self._connections[name] = Connections.make(
                 self.settings,
                 name,
-                holder=self._holder,
+                holder=self.holder,
                 store=self.store,
                 recorder=self._recorder,
                 telemetry=self.telemetry,
             )
-            await self._connections[name].service.learning.share()
-        return self._connections[name].service
+            await self._connections[name].context.learning.share()
+        return self._connections[name].context
 
-    async def _keep_learning(self) -> None:
-        while not self._stop:
-            await self._stop.sleep(SHARE_EVERY)
-            for connections in list(self._connections.values()):
-                await connections.service.learning.share(everything=bool(self._stop))
+    async def _share_experience(self) -> None:
+        for connections in list(self._connections.values()):
+            await connections.context.learning.share()
 
     async def _deliver(self) -> None:
         secret = self.settings.webhook_secret
-        webhooks = Webhooks(
+        webhooks = SignedWebhooks(
             secret.get_secret_value() if secret else None, self.settings.webhook_allow
         )
         send_task = self._waker.send_notification
@@ -205,47 +267,48 @@ class Runtime:
             pass
 
     async def _keep_schedules(self, schedules: Sequence[Schedule]) -> None:
-        world = Clockwork(
-            store=self.store,
-            listing=FileListing(self.settings.roots),
-            sources=FileSources(self.settings.roots, self.settings.max_file_bytes),
-            hand_in=self._hand_in_scheduled,
-            telemetry=self.telemetry,
-            stopping=self._stop,
-        )
-        await fire_due(world, schedules, str(uuid4()))
-        await tidy(self.store, LocalTakeAway(self.settings.roots), self.telemetry)
+        deps = schedule_deps(self.settings, self.store, self.telemetry, self._stop, self._wake_for)
+        await fire_due(deps, schedules, str(uuid4()))
+        taker = FileTakeAway(self.settings.roots, self.settings.source_options)
+        await tidy(self.store, taker, self.telemetry, str(uuid4()), self._stop)
 
-    def _hand_in_scheduled(
-        self,
-        *,
-        profile: str,
-        external_key: str,
-        category: str | None,
-        after: str,
-        sources: Sequence[str],
-    ) -> tuple[BatchId, int]:
-        batch = BatchId(batch_id_for(profile, external_key))
-        request = HandIn(
-            batch, profile=profile, external_key=external_key, category=category, after=after
-        )
-        new = hand_in(self.store, request, sources)
+    def _wake_for(self, _: BatchId, profile: str, __: int) -> None:
         self._waker.wake(profile, fleet(profile), Lane.SUBMIT)
-        return batch, new
 
-    async def _tick_on(self, also: Callable[[], None]) -> None:
-        while not self._stop:
-            try:
-                await to_thread.run_sync(also)
-                await to_thread.run_sync(self.sweep)
-                for profile in await to_thread.run_sync(self.store.paused):
-                    service = await self._service(profile)
-                    await sweep.probe(self.store, service.dialogs, profile, self.telemetry)
-            except StoreUnavailable as error:
-                self.telemetry.event("store_unavailable", reason=error.message)
-            except IngestError as error:
-                self.telemetry.event("step_failed", step="sweep", reason=error.message)
-            await self._stop.sleep(self._hours.tick)
+    async def _probe(self) -> None:
+        """Probe the profiles that are paused; what is wrong with one is no other's misfortune."""
+        paused = await to_thread.run_sync(self.store.paused)
+        async with create_task_group() as tasks:
+            for profile in paused:
+                tasks.start_soon(self._probe_one, profile)
+
+    async def _probe_one(self, profile: str) -> None:
+        try:
+            context = await self._context(profile)
+            await sweep.probe(self.store, context.dialogs, profile, self.telemetry)
+        except ConfigurationError as error:
+            self._say_unknown(profile, error)
+        except Exception as error:  # noqa: BLE001 - the others are probed all the same
+            report("probe", error, self.telemetry)
+
+    def _say_unknown(self, profile: str, error: ConfigurationError) -> None:
+        """Say that a profile can't be worked on here, now and then: it is met every second."""
+        now = time.monotonic()
+        if now - self._unknown.get(profile, -inf) >= SAY_AGAIN:
+            self._unknown[profile] = now
+            self.telemetry.event("step_failed", profile=profile, reason=error.message)
+
+    def _keep(
+        self,
+        what: str,
+        work: Callable[[], Awaitable[object]],
+        *,
+        every: float,
+        stop: Stopping | None,
+    ) -> None:
+        """Have something done for as long as this process works, whatever goes wrong with it."""
+        doing = partial(keep_doing, what, work, every=every, telemetry=self.telemetry, stop=stop)
+        self._background.append(self._portal.start_task_soon(doing))
 
     def _is_mine(self, crew: Crew) -> bool:
         return not is_run(crew) if self._crew is None else crew == self._crew
@@ -259,5 +322,13 @@ class Runtime:
     async def _close(self) -> None:
         self._stop.set()
         await self._recorder.flush()
+        self._closed.set()
+        await to_thread.run_sync(self._beating.join)
+        with suppress(IngestError):  # else it is believed to be at work for some seconds more
+            await to_thread.run_sync(self.store.leave, self.holder)
         for connections in self._connections.values():
-            await connections.close()
+            try:
+                await connections.context.learning.share(everything=True)
+                await connections.close()
+            except Exception as error:  # noqa: BLE001 - the others are closed all the same
+                report("close", error, self.telemetry)

@@ -5,26 +5,23 @@ A task carries ids and options only. A second delivery finds nothing left to cla
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 from celery import Celery, Task
 from celery.exceptions import Reject
 
-from worker.app import CeleryWaker, app, configure
-from worker.bootstrap import HandIn, hand_in
-from worker.client import batch_id_for
+import worker.remote  # noqa: F401 - so that a worker knows its commands
+from worker.app import CeleryWaker, app, asked_for, configure
 from worker.core.lifecycle import Lane
-from worker.core.model import BatchId, Crew
+from worker.core.model.ids import Crew, fleet
 from worker.core.schedule import parse_schedules
 from worker.errors import StoreUnavailable, UsageError
-from worker.flower_password import guard_flower, say_password
+from worker.flower.password import guard_flower, say_password
 from worker.health import heartbeat_file
-from worker.process import refuse, runtime, stopping
+from worker.intake import Message, TakenIn, take_in
+from worker.process import exit_usage, runtime, stopping
 from worker.settings import Settings
 from worker.telemetry import LogTelemetry
 
@@ -34,59 +31,46 @@ def configured_app() -> Celery:
     password = guard_flower(sys.argv, os.environ)
     if password is not None:
         say_password(password)
+    if "flower" in sys.argv[1:]:
+        from worker.flower.pages import add_pages
+
+        add_pages()
     try:
-        return configure(Settings.load())
+        return configure(Settings.load(), pool=asked_for(sys.argv, "-P", "--pool"))
     except UsageError as error:
-        refuse(error)
+        exit_usage(error)
 
 
-@app.task(name="worker.ingest_batch", bind=True)
-def ingest_batch(  # noqa: PLR0913, PLR0917 - the fields of the message
-    self: Task[Any, Any],
-    files: Sequence[str],
-    category: str | None = None,
-    profile: str = "default",
-    external_key: str | None = None,
-    inputs: dict[str, Any] | str | None = None,
-    notify: dict[str, str] | None = None,
-    batch_id: str | None = None,
-    part: int | None = None,
-    parts: int | None = None,
-) -> str:
-    """Hand in a batch; the last three arguments are those of a batch in several messages."""
-    if external_key:
-        batch = batch_id_for(profile, external_key)
-    else:
-        batch = UUID(batch_id or self.request.id)
-    request = HandIn(
-        batch=BatchId(batch),
-        profile=profile,
-        external_key=external_key,
-        category=category,
-        inputs=inputs if isinstance(inputs, str) else json.dumps(inputs) if inputs else None,
-        notify=notify,
-        part=(part, parts) if part is not None and parts is not None else None,
-    )
-    _hand_in_whenever(request, [files] if isinstance(files, str) else [*map(str, files)])
-    CeleryWaker().wake(profile, Crew(profile), Lane.SUBMIT)
-    return str(batch)
+@app.task(name="worker.ingest_batch", bind=True, typing=False)
+def ingest_batch(self: Task[Any, Any], *args: Any, **kwargs: Any) -> str:
+    """Hand in a batch; `worker.core.order.BatchOrder` says with what."""
+    taken = _whenever(Message(args, kwargs, str(self.request.id)))
+    if taken.profile is not None:
+        runtime().telemetry.handed_in(taken.batch, _carried(self.request))
+        CeleryWaker().wake(taken.profile, fleet(taken.profile), Lane.SUBMIT)
+    return str(taken.batch)
 
 
-def _hand_in_whenever(request: HandIn, sources: Sequence[str]) -> None:
-    """Register a batch; wait for the database, for the message is the only copy of the paths.
+def _carried(request: Any) -> dict[str, str]:
+    """The trace that the sender was in, as instrumented Celery clients say it in the headers."""
+    found = {name: getattr(request, name, None) for name in ("traceparent", "tracestate")}
+    return {name: text for name, text in found.items() if isinstance(text, str)}
+
+
+def _whenever(message: Message) -> TakenIn:
+    """Take a message in; wait for the database, for the message is the only copy of the paths.
 
     Raises:
         Reject: the process stops; somebody else shall have the message.
     """
     while True:
         try:
-            hand_in(runtime().store, request, sources)
-        except StoreUnavailable as error:
+            here = runtime()
+            return take_in(message, here.settings, here.store, here.telemetry)
+        except (StoreUnavailable, UsageError) as error:  # away, or being migrated or set up
             LogTelemetry().event("store_unavailable", reason=error.message)
             if stopping.wait(2):
                 raise Reject(error, requeue=True) from error
-        else:
-            return
 
 
 @app.task(name="worker.submit")
@@ -115,11 +99,14 @@ def notify() -> None:
 
 @app.task(name="worker.tick_schedules")
 def tick_schedules(schedules: str, file: str) -> None:
-    """Fire what is due of the schedules file, whose text Beat sends: workers need no copy."""
+    """Fire what is due of the schedules file, whose text Beat sends.
+
+    Workers need a copy only of schedules that delete or move files.
+    """
     runtime().keep_schedules(parse_schedules(schedules, file))
 
 
 @app.task(name="worker.heartbeat")
-def heartbeat(node: str) -> None:
+def heartbeat(node: str, namespace: str | None = None) -> None:
     """Arrive at the worker that sent it: what broker, worker and task threads are alive for."""
-    heartbeat_file(node).touch()
+    heartbeat_file(node, namespace).touch()
