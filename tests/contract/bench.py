@@ -9,30 +9,15 @@ from sqlalchemy import text
 
 from worker.adapters.database import SqlStore
 from worker.core.lifecycle import FileState, Lane
-from worker.core.model import (
-    BatchId,
-    Claim,
-    ClaimedFile,
-    Contents,
-    Crew,
-    DialogId,
-    DialogLoad,
-    DialogSession,
-    FileId,
-    Intent,
-    NewBatch,
-    Sending,
-    UploadId,
-    UploadNode,
-    UploadResult,
-    UploadState,
-    Verdict,
-    fleet,
-)
+from worker.core.model.batches import NewBatch
+from worker.core.model.files import Claim, ClaimedFile, DialogLoad, Intent, Sending
+from worker.core.model.ids import BatchId, Crew, DialogId, FileId, UploadId, fleet
+from worker.core.model.wire import Contents, DialogSession, UploadNode
+from worker.core.verdicts import Accepted, Ended, Traits, Verdict
 
 PROFILE = "default"
 CREW = fleet(PROFILE)
-NODE = UploadNode("flow", "session-1", "node", "hello", "en", ())
+NODE = UploadNode("flow", "session-1", "node", ())
 
 
 @dataclass
@@ -67,7 +52,7 @@ class Bench:
         lease: float = 60.0,
         crew: Crew = CREW,
         profile: str = PROFILE,
-    ) -> Claim:
+    ) -> Claim[Any]:
         return self.store.claim(profile, crew, lane, limit, lease)
 
     def begin(self, files: Iterable[ClaimedFile]) -> list[UploadId]:
@@ -91,36 +76,28 @@ class Bench:
         kept = self.begin(files)
         assert self.mark_sent(kept) == set(kept)
 
-    def accepted(self, file: ClaimedFile, **more: Any) -> Verdict:
+    def accepted(
+        self,
+        file: ClaimedFile,
+        *,
+        wait: float = 0.0,
+        deadline: float = 3600.0,
+        status: int | None = 1,
+        size: int = 7,
+    ) -> Accepted:
         """What is recorded after the service took a file."""
         upload = self.uploads[file.id]
-        theirs = f"cf-{upload}"
-        given: dict[str, Any] = {
-            "wait": 0.0,
-            "deadline": 3600.0,
-            "counts_attempt": True,
-            "category": "Audio",
-            "sha256": "0" * 64,
-            "status": 1,
-            **more,
-        }
-        return Verdict(
-            file.id,
-            file.token,
-            FileState.POLLING,
-            chatflow_file_id=theirs,
-            upload=UploadResult(upload, UploadState.ACCEPTED, theirs),
-            **given,
-        )
+        sent = Traits("Audio", size, "0" * 64)
+        return Accepted(file.id, file.token, upload, f"cf-{upload}", sent, wait, deadline, status)
 
-    def submit(self, limit: int = 100, **more: Any) -> list[ClaimedFile]:
+    def submit(self, limit: int = 100, **more: Any) -> list[Any]:
         """Claim, send and record: the files poll afterwards."""
         claim = self.claim(Lane.SUBMIT, limit)
         self.send(claim.files)
         self.store.record([self.accepted(file, **more) for file in claim.files])
         return list(claim.files)
 
-    def polling(self, files: int = 1, **more: Any) -> tuple[BatchId, list[ClaimedFile]]:
+    def polling(self, files: int = 1, **more: Any) -> tuple[BatchId, list[Any]]:
         """A batch whose files are all polling, and due; claimed for a poll."""
         batch = self.batch(files, **more)
         self.submit(files)
@@ -145,11 +122,10 @@ class Bench:
 
     def expire_leases(self) -> None:
         self.outlive("files", "next_at", "lease_token IS NOT NULL")
-        self.outlive("files", "lease_until", "lease_token IS NOT NULL")
 
 
 def done(file: ClaimedFile, contents: str = "text") -> Verdict:
-    return Verdict(
+    return Ended(
         file.id,
         file.token,
         FileState.SUCCEEDED,

@@ -5,17 +5,12 @@ import pytest
 
 from tests.contract.bench import CREW, PROFILE, Bench, done
 from worker.adapters.database import SqlStore
-from worker.core.lifecycle import BatchState, FileState, Lane
-from worker.core.model import (
-    BatchId,
-    BatchOptions,
-    Contents,
-    ErrorNote,
-    FileId,
-    NewBatch,
-    Verdict,
-    run_crew,
-)
+from worker.core.lifecycle import BatchState, FileEventName, FileState, Lane
+from worker.core.model.batches import BatchOptions, NewBatch
+from worker.core.model.files import ErrorNote
+from worker.core.model.ids import BatchId, FileId, run_crew
+from worker.core.model.wire import Contents
+from worker.core.verdicts import Ended, StillPolling
 from worker.errors import UnknownBatch, UnknownFile
 
 
@@ -63,7 +58,7 @@ def test_adding_to_an_unknown_batch_is_refused(store: SqlStore):
 def test_a_batch_finishes_once_sealed_and_only_once(bench: Bench):
     batch = bench.batch(1, sealed=False)
     (file,) = bench.claim().files
-    bench.store.record([Verdict(file.id, file.token, FileState.REJECTED)])
+    bench.store.record([Ended(file.id, file.token, FileState.REJECTED)])
     assert bench.store.finish([batch]) == []
     assert bench.store.unfinished() == []
     bench.store.seal(batch)
@@ -78,9 +73,9 @@ def test_a_batch_finishes_once_sealed_and_only_once(bench: Bench):
 def test_a_batch_with_an_open_file_does_not_finish(bench: Bench):
     batch = bench.batch(2)
     (first, second) = bench.claim().files
-    bench.store.record([Verdict(first.id, first.token, FileState.REJECTED)])
+    bench.store.record([Ended(first.id, first.token, FileState.REJECTED)])
     assert bench.store.finish([batch]) == []
-    bench.store.record([Verdict(second.id, second.token, FileState.REJECTED)])
+    bench.store.record([Ended(second.id, second.token, FileState.REJECTED)])
     assert bench.store.finish([batch]) == [batch]
 
 
@@ -108,13 +103,38 @@ def test_the_last_part_seals(bench: Bench):
     assert bench.store.status(batch).sealed is True
 
 
+def test_a_cancelled_batch_that_gains_files_late_is_stamped_again_by_the_sweep(bench: Bench):
+    batch = bench.batch(1, sealed=False, notify={"task": "done"})
+    bench.store.cancel(batch)
+    assert bench.store.unfinished() == []
+    assert bench.store.add_files(batch, ["/late"]) == 1
+    assert bench.store.unfinished() == [], "a hand-in still runs"
+    bench.store.seal(batch)
+    assert bench.store.unfinished() == [batch]
+    assert bench.store.finish(bench.store.unfinished()) == [batch]
+    status = bench.store.status(batch)
+    assert (status.state, status.total) == (BatchState.CANCELLED, 2)
+    assert status.finished_at is not None
+    assert bench.store.unfinished() == []
+    assert len(bench.store.claim_notifications(10, 60)) == 2, "each end is told of"
+
+
+def test_a_cancel_that_broke_off_is_ended_by_the_sweep(bench: Bench):
+    batch = bench.batch(2)
+    bench.store._call_off(batch)
+    assert bench.store.unfinished() == []
+    bench.store.fail_open(CREW, "x", "y")
+    assert bench.store.finish(bench.store.unfinished()) == [batch]
+    assert bench.store.status(batch).state is BatchState.CANCELLED
+
+
 def test_a_notification_is_written_with_the_stamp(bench: Bench):
     batch = bench.batch(2, notify={"task": "done", "queue": "q"}, external_key="k")
     one, two = bench.claim().files
     bench.store.record(
         [
-            Verdict(one.id, one.token, FileState.REJECTED, error=ErrorNote("empty", "no bytes")),
-            Verdict(two.id, two.token, FileState.FAILED, error=ErrorNote("x", "y")),
+            Ended(one.id, one.token, FileState.REJECTED, error=ErrorNote("empty", "no bytes")),
+            Ended(two.id, two.token, FileState.FAILED, error=ErrorNote("x", "y")),
         ]
     )
     assert bench.store.claim_notifications(10, 60) == []
@@ -139,7 +159,10 @@ def test_cancel_ends_every_open_file_whoever_holds_it(bench: Bench):
     assert bench.store.status(batch).state is BatchState.CANCELLED
     assert bench.store.record([done(polled), done(held)]) == set()
     assert bench.store.status(batch).counts == {FileState.CANCELLED: 4}
-    assert bench.store.add_files(batch, ["/more"]) == 0
+    assert bench.store.add_files(batch, ["/more"]) == 1
+    assert bench.store.status(batch).counts == {FileState.CANCELLED: 5}
+    assert bench.store.status(batch).state is BatchState.CANCELLED
+    assert bench.claim().files == ()
     assert bench.store.cancel(batch) == 0
 
 
@@ -155,6 +178,18 @@ def test_cancelling_many_files_takes_them_all(bench: Bench):
     batch = bench.batch(2345)
     assert bench.store.cancel(batch) == 2345
     assert bench.store.due(60) == []
+
+
+def test_a_batch_that_is_being_cancelled_is_not_taken_for_finished(bench: Bench):
+    class Swept(type(bench.store)):
+        def _cancel_rest(self, batch):
+            assert self.finish([batch]) == [batch], "the sweep that comes in between"
+            return super()._cancel_rest(batch)
+
+    batch = bench.batch(2)
+    bench.store.__class__ = Swept
+    assert bench.store.cancel(batch) == 2
+    assert bench.store.status(batch).state is BatchState.CANCELLED
 
 
 def test_an_unknown_batch_is_said_so(store: SqlStore):
@@ -192,7 +227,7 @@ def test_results_tell_every_field(bench: Bench):
     batch, (file,) = bench.polling(1)
     contents = Contents('[{"a": 1}]', [{"a": "é\x00", "big": 2**60}], "llm", sanitized=True)
     bench.store.record(
-        [Verdict(file.id, file.token, FileState.PARTIAL, status=8, asked=True, contents=contents,
+        [Ended(file.id, file.token, FileState.PARTIAL, status=8, asked=True, contents=contents,
                  error=ErrorNote("flow_failed", "flow failed"))]
     )  # fmt: skip
     (line,) = bench.store.results(batch)
@@ -217,7 +252,7 @@ def test_the_view_has_the_columns_of_a_result_line(bench: Bench):
     bench.polling(1)
     (row,) = bench.rows("SELECT * FROM ingested_files")
     line = next(bench.store.results(bench.store.batches()[0].batch_id))
-    assert list(row._mapping)[: len(line.__slots__)] == list(line.__slots__)
+    assert set(line.__slots__) <= set(row._mapping)
     assert row.chatflow_file_id == line.chatflow_file_id
     assert not row.sanitized
 
@@ -257,11 +292,11 @@ def test_a_story_tells_transitions_and_uploads(bench: Bench):
     _, (file,) = bench.polling(1)
     note = ErrorNote("service_fault", "HTTP 500 \x00")
     bench.store.record(
-        [Verdict(file.id, file.token, FileState.POLLING, wait=0, asked=True, failures=1,
-                 error=note, note="poll_failed")]
+        [StillPolling(file.id, file.token, wait=0, failures=1,
+                 error=note, note=FileEventName.POLL_FAILED)]
     )  # fmt: skip
     (again,) = bench.claim(Lane.POLL).files
-    bench.store.record([Verdict(again.id, again.token, FileState.POLLING, wait=0, asked=True)])
+    bench.store.record([StillPolling(again.id, again.token, wait=0)])
     (last,) = bench.claim(Lane.POLL).files
     bench.store.record([done(last)])
     story = bench.store.story(file.id)
@@ -274,3 +309,26 @@ def test_a_story_tells_transitions_and_uploads(bench: Bench):
     assert upload.chatflow_dialog_id == "1017340986451495206"
     assert upload.created_at <= upload.sent_at <= upload.ended_at
     assert story.result.polls == 3
+
+
+def test_reasons_are_counted_with_examples(bench):
+    batch = bench.batch(6)
+    files = sorted(bench.claim().files, key=lambda file: file.source)
+    notes = [ErrorNote("empty", f"empty {n}") for n in range(4)] + [ErrorNote("too_large", "1 GiB")]
+    bench.store.record(
+        [
+            Ended(file.id, file.token, FileState.REJECTED, error=note)
+            for file, note in zip(files, notes, strict=False)
+        ]
+    )
+    found = bench.store.reasons(batch, examples=2)
+    assert [(r.state, r.code, r.count) for r in found] == [
+        (FileState.REJECTED, "empty", 4),
+        (FileState.REJECTED, "too_large", 1),
+    ]
+    assert found[0].examples == (("/in/00000.wav", "empty 0"), ("/in/00001.wav", "empty 1"))
+    assert bench.store.reasons(batch, examples=0)[0].examples == ()
+    bench.store.cancel(batch)
+    assert (FileState.CANCELLED, None, 1) in [
+        (r.state, r.code, r.count) for r in bench.store.reasons(batch)
+    ]

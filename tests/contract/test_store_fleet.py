@@ -9,7 +9,9 @@ from tests.contract.bench import PROFILE, Bench, done
 from worker.adapters.database import SqlStore
 from worker.adapters.database.gates import PROBE_SECONDS
 from worker.core.lifecycle import FileState, Lane
-from worker.core.model import ErrorNote, FileKind, Leftover, Observation, SeenFile, Verdict
+from worker.core.model.files import ErrorNote
+from worker.core.model.fleet import FileKind, Leftover, Observation, SeenFile
+from worker.core.verdicts import Ended, StillPolling
 
 # --- gates ---------------------------------------------------------------------------------------
 
@@ -85,20 +87,18 @@ def test_nothing_is_sent_while_the_profile_is_paused(bench: Bench):
 
 def test_strikes_count_freezes_in_a_row(bench: Bench):
     store = bench.store
-    assert store.strikes(PROFILE, "upload") == (0, 0.0)
-    store.freeze(PROFILE, ["upload"], 100, "429")
-    store.freeze(PROFILE, ["upload"], 1, "a call of the same moment")
-    assert store.strikes(PROFILE, "upload")[0] == 1
+    assert store.strikes(PROFILE, "upload") == 0
+    assert store.freeze(PROFILE, ["upload"], 100, "429") == ["upload"]
+    assert store.freeze(PROFILE, ["upload"], 1, "a call of the same moment") == []
+    assert store.strikes(PROFILE, "upload") == 1
     assert 90 < bench_wait(bench) <= 100
     bench.outlive("service_state", "frozen_until")
-    store.freeze(PROFILE, ["upload", "status"], 100, "503")
-    assert store.strikes(PROFILE, "upload")[0] == 2
-    assert store.strikes(PROFILE, "status")[0] == 1
+    assert store.freeze(PROFILE, ["upload", "status"], 100, "503") == ["status"]
+    assert store.strikes(PROFILE, "upload") == 2
+    assert store.strikes(PROFILE, "status") == 1
     bench.outlive("service_state", "frozen_until")
-    bench.outlive("service_state", "first_frozen_at", "channel = 'upload'")
-    assert store.strikes(PROFILE, "upload")[1] > 1e6
     store.thaw(PROFILE, "upload")
-    assert store.strikes(PROFILE, "upload") == (0, 0.0)
+    assert store.strikes(PROFILE, "upload") == 0
 
 
 def bench_wait(bench: Bench) -> float:
@@ -123,6 +123,8 @@ def test_a_paused_profile_is_probed_once_in_a_while(bench: Bench):
     assert bench.claim().files == ()
     assert bench.claim().next_wait == 60
     assert bench.claim(Lane.POLL).next_wait is None
+    assert store.take_probe(PROFILE, 60) is False  # it was refused a moment ago
+    bench.outlive("pauses", "probe_at")
     assert store.take_probe(PROFILE, 60) is True
     assert store.take_probe(PROFILE, 60) is False
     bench.outlive("pauses", "probe_at")
@@ -242,6 +244,25 @@ def test_a_notification_is_tried_again_and_at_last_given_up(bench: Bench, announ
     assert third.attempts == 0
 
 
+def test_a_notification_that_is_delivered_late_is_not_dead(bench: Bench, announced):
+    """Two have it in hand, since a lease ran out: one gives it up, the other gets it through."""
+    (first,) = bench.store.claim_notifications(5, 60)
+    bench.store.notify_later(first.id, None, "HTTP 410")
+    bench.store.notified(first.id)
+    assert bench.store.undelivered() == []
+    assert bench.store.replay() == 0, "it would be delivered again at each end of a lease"
+    assert bench.store.claim_notifications(5, 60) == []
+
+
+def test_a_notification_that_waits_is_not_dead(bench: Bench, announced):
+    (first,) = bench.store.claim_notifications(5, 60)
+    bench.store.notify_later(first.id, None, "HTTP 410")
+    bench.store.notify_later(first.id, 0.0, "HTTP 500")
+    (entry,) = bench.store.undelivered()
+    assert (entry.due_in, entry.dead_at) == (0.0, None)
+    assert bench.store.replay() == 0
+
+
 def test_a_cancelled_batch_is_announced_too(bench: Bench):
     batch = bench.batch(1, notify={"url": "https://example.org"})
     bench.store.cancel(batch)
@@ -293,12 +314,13 @@ def test_files_are_seen_until_they_change(store: SqlStore):
 def test_succeeded_files_with_a_rule_are_left_over_until_it_is_carried_out(bench: Bench):
     _batch, (good, bad) = bench.polling(2, after="move:/done")
     bench.store.record(
-        [done(good), Verdict(bad.id, bad.token, FileState.FAILED, error=ErrorNote("x", "y"))]
+        [done(good), Ended(bad.id, bad.token, FileState.FAILED, error=ErrorNote("x", "y"))]
     )
     _plain, (kept,) = bench.polling(1)
     bench.store.record([done(kept)])
-    expected = Leftover(good.id, good.source, "move:/done", 0, "0" * 64)
+    expected = Leftover(good.id, good.source, "move:/done", 7, "0" * 64)
     assert bench.store.leftovers(10) == [expected]
+    assert bench.store.leftovers(10, after=good.id) == []
     bench.store.taken_away(good.id, ErrorNote("not_found", "gone"))
     assert bench.store.leftovers(10) == []
     assert bench.store.story(good.id).events[-1].code == "not_found"
@@ -331,6 +353,6 @@ def test_the_age_at_the_last_question_is_known(bench: Bench):
     _, (file,) = bench.polling(1)
     assert file.asked_age == 0
     bench.outlive("files", "submitted_at")
-    bench.store.record([Verdict(file.id, file.token, FileState.POLLING, wait=0, asked=True)])
+    bench.store.record([StillPolling(file.id, file.token, wait=0)])
     (again,) = bench.claim(Lane.POLL).files
     assert 1e6 < again.asked_age <= again.age

@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-from worker.adapters.database import HEAD, check_revision, current, migrate, open_store
-from worker.adapters.database.engine import parse, single
+from worker.adapters.database import HEAD, check_revision, current, open_store
+from worker.adapters.database.engine import migrate
+from worker.adapters.database.engine.engines import parse, single
+from worker.adapters.database.engine.revision import is_known
 from worker.adapters.database.tables import metadata
-from worker.errors import ConfigurationError, DatabaseBehind, StoreUnavailable
+from worker.errors import ConfigurationError, DatabaseBehind, DatabaseNewer, StoreUnavailable
 
 TOP = Path(__file__).parents[2]
 
@@ -65,7 +68,7 @@ def test_partial_indexes_are_partial(database_url: str):
         return [word for (word,) in words if word and "ix_files" in word and "WHERE" in word]
 
     found = looked_at(database_url, indexes)
-    assert len(found) == (0 if database_url.startswith("mysql") else 4)
+    assert len(found) == (0 if database_url.startswith("mysql") else 6)
 
 
 def test_times_are_real_timestamps(database_url: str):
@@ -106,8 +109,37 @@ def test_another_revision_is_said_so(sqlite_url: str):
         connection.commit()
 
     looked_at(sqlite_url, spoil)
-    with pytest.raises(DatabaseBehind, match="9999"):
+    with pytest.raises(DatabaseNewer, match=r"9999.*newer version"):
         check_revision(sqlite_url)
+    with pytest.raises(DatabaseNewer, match="newer version"):
+        migrate.upgrade(sqlite_url)
+
+
+def test_every_revision_of_this_version_is_known_and_an_older_one_is_behind(sqlite_url: str):
+    for script in ScriptDirectory(str(migrate.folder())).walk_revisions():
+        assert is_known(script.revision)
+    migrate.downgrade(sqlite_url, "-1")
+    with pytest.raises(DatabaseBehind, match="db upgrade"):
+        check_revision(sqlite_url)
+
+
+@pytest.mark.parametrize("spoilt", ["text", "cut", "overwritten"])
+def test_a_file_that_is_no_database_is_said_so(sqlite_url: str, spoilt: str):
+    path = Path(sqlite_url.removeprefix("sqlite:///"))
+    whole = path.read_bytes()
+    match spoilt:
+        case "text":
+            path.write_text("this is no database at all, but a text\n" * 200)
+        case "cut":
+            path.write_bytes(whole[:5000])
+        case "overwritten":
+            path.write_bytes(whole[:100] + b"\x55" * (len(whole) - 100))
+    store = open_store(sqlite_url)
+    with pytest.raises(ConfigurationError, match="INGEST_DATABASE_URL"):
+        check_revision(sqlite_url)
+    with pytest.raises(ConfigurationError, match="INGEST_DATABASE_URL"):
+        store.batches()
+    store.close()
 
 
 @pytest.mark.parametrize(
@@ -148,7 +180,9 @@ def test_migrations_are_found_inside_an_installed_package(tmp_path: Path, monkey
     shipped = package / "_migrations"
     shipped.mkdir(parents=True)
     (shipped / "env.py").touch()
-    monkeypatch.setattr("worker.adapters.database.migrate.worker.__file__", str(package / "x.py"))
+    monkeypatch.setattr(
+        "worker.adapters.database.engine.revision.worker.__file__", str(package / "x.py")
+    )
     assert migrate.folder() == shipped
     (shipped / "env.py").unlink()
     with pytest.raises(ConfigurationError, match="missing"):

@@ -7,14 +7,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import create_engine, event, make_url, null, text
 
 from tests.contract.bench import Bench
 from worker.adapters.database import SqlStore, run_lock
-from worker.adapters.database.failures import is_conflict
-from worker.errors import RunInProgress, StoreUnavailable
+from worker.adapters.database.engine.failures import is_conflict
+from worker.adapters.database.tables import files
+from worker.errors import RunInProgress, StoreFault, StoreUnavailable
 
 TOP = Path(__file__).parents[2]
 HOLDER = """
@@ -122,7 +124,7 @@ def kill_connections_of(store: SqlStore, url: str, open_stores_on) -> None:
 def test_a_connection_that_died_idle_is_replaced_unnoticed(
     server: str, request, open_stores_on, monkeypatch
 ):
-    monkeypatch.setattr("worker.adapters.database.engine.PING_AFTER", 0.0)
+    monkeypatch.setattr("worker.adapters.database.engine.engines.PING_AFTER", 0.0)
     url = request.getfixturevalue(server)
     store = open_stores_on(url)
     kill_connections_of(store, url, open_stores_on)
@@ -174,7 +176,7 @@ def test_mistakes_of_ours_are_not_called_an_outage(store: SqlStore):
 
 
 def test_statements_carry_no_values_in_their_errors(store: SqlStore):
-    with pytest.raises(Exception) as caught:  # noqa: PT011
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - what it is called differs by driver
         store._database.read(
             lambda tx: (
                 tx.run(text("SELECT :word FROM nowhere_at_all"), {"word": "topsecret"}) and None
@@ -182,3 +184,72 @@ def test_statements_carry_no_values_in_their_errors(store: SqlStore):
         )
     assert "topsecret" not in str(caught.value)
     assert "topsecret" not in str(caught.value.__cause__)
+
+
+SET_READ_ONLY = "ALTER DATABASE {} SET default_transaction_read_only = {}"
+
+
+@contextmanager
+def read_only(url: str) -> Iterator[None]:
+    """As a standby, or a server that guards its last disk space, behaves for a while."""
+    name = make_url(url).database
+
+    def switch(value: str) -> None:
+        engine = create_engine(url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text("SET default_transaction_read_only = off"))
+            connection.execute(text(SET_READ_ONLY.format(name, value)))
+            connection.execute(text(KILL_OTHERS["postgresql"]))
+        engine.dispose()
+
+    switch("on")
+    try:
+        yield
+    finally:
+        switch("off")
+
+
+def test_a_read_only_postgresql_is_waited_for(postgres_url: str, open_stores_on):
+    store = open_stores_on(postgres_url)
+    with read_only(postgres_url):
+        for _ in range(3):  # the first ones may meet a connection that was cut off
+            with pytest.raises(StoreUnavailable) as refused:
+                Bench(store).batch()
+        assert "read-only" in str(refused.value)
+        assert store.now() > 0
+    store.close()
+    Bench(store).batch()
+
+
+def test_the_connections_to_a_server_that_became_read_only_are_given_up(
+    postgres_url: str, open_stores_on
+):
+    # Behind an address that moves to the new primary, old connections still lead to the old one.
+    store = open_stores_on(postgres_url)
+    frozen = text("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+
+    @event.listens_for(store._database.engine, "connect", once=True)
+    def standby(connection: Any, _record: Any) -> None:
+        connection.execute(frozen.text)
+        connection.commit()
+
+    with pytest.raises(StoreUnavailable, match="read-only"):
+        Bench(store).batch()
+    Bench(store).batch()
+
+
+def test_a_value_that_a_database_refuses_harms_only_its_own_statement(store: SqlStore):
+    batch = Bench(store).batch(1)
+    with pytest.raises(StoreFault):
+        store._database.write(lambda tx: tx.run(files.update().values(turn=null()), {}) and None)
+    assert store.status(batch).total == 1
+
+
+def test_a_database_is_locked_by_whatever_name_it_is_called(sqlite_url: str, tmp_path: Path):
+    link, folder = tmp_path / "link.db", tmp_path / "folder"
+    link.symlink_to(sqlite_url.removeprefix("sqlite:///"))
+    folder.symlink_to(tmp_path)
+    with run_lock(sqlite_url):
+        for name in (link, folder / "ingest.db", tmp_path / "." / "ingest.db"):
+            with pytest.raises(RunInProgress), run_lock(f"sqlite:///{name}"):
+                pass

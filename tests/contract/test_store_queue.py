@@ -3,31 +3,28 @@ from uuid import uuid4
 import pytest
 
 from tests.contract.bench import CREW, PROFILE, Bench, done
-from worker.adapters.database.claim import ALONE_AFTER, POISON_AFTER
+from worker.core.leases import ALONE_AFTER, POISON_AFTER
 from worker.core.lifecycle import FileState, Lane
-from worker.core.model import (
-    BatchId,
-    Contents,
+from worker.core.model.files import (
     ErrorNote,
-    FileId,
-    LeaseToken,
     LedgerEntry,
+    PolledFile,
     Sending,
-    UploadId,
     UploadResult,
     UploadState,
-    Verdict,
-    run_crew,
 )
+from worker.core.model.ids import BatchId, FileId, LeaseToken, UploadId, run_crew
+from worker.core.model.wire import Contents
+from worker.core.verdicts import Ended, Requeued, StillPolling
 
 
 def queued(file, wait=0.0, **more):
-    return Verdict(file.id, file.token, FileState.QUEUED, wait=wait, **more)
+    return Requeued(file.id, file.token, wait=wait, **more)
 
 
 def unknown(bench, file, **more):
     upload = UploadResult(bench.uploads[file.id], UploadState.UNKNOWN)
-    return queued(file, counts_attempt=True, upload=upload, **more)
+    return queued(file, upload=upload, **more)
 
 
 # --- claims --------------------------------------------------------------------------------------
@@ -40,8 +37,13 @@ def test_a_claim_takes_by_turn_over_all_batches(bench: Bench):
     assert [file.source for file in claimed.files] == ["/in/00000.wav"] * 2 + ["/in/00001.wav"] * 2
     assert sum(file.batch_id == small for file in claimed.files) == 2
     assert {file.token for file in claimed.files} == {claimed.token}
-    assert {file.state for file in claimed.files} == {FileState.QUEUED}
     assert {line.state for line in bench.store.results(small)} == {FileState.SUBMITTING}
+
+
+def test_a_claimed_file_tells_when_it_was_handed_in(bench: Bench):
+    before = bench.store.now()
+    _, claimed = bench.polling(1)
+    assert before - 1 <= claimed[0].handed_in_at <= bench.store.now() + 1
 
 
 def test_what_is_claimed_is_not_claimed_again(bench: Bench):
@@ -96,28 +98,27 @@ def test_polls_are_claimed_when_they_are_due(bench: Bench):
     )
     claim = bench.claim(Lane.POLL)
     assert [file.id for file in claim.files] == [files[0].id]
-    assert claim.files[0].state is FileState.POLLING
+    assert isinstance(claim.files[0], PolledFile)
     assert 55 < bench.claim(Lane.POLL).next_wait <= 60
 
 
 def test_a_polled_file_carries_what_the_next_step_needs(bench: Bench):
     batch = bench.batch(1)
-    bench.submit(name="renamed.wav", size=7)
+    bench.submit(size=7)
     (file,) = bench.claim(Lane.POLL).files
-    assert (file.batch_id, file.name, file.size) == (batch, "renamed.wav", 7)
+    assert (file.batch_id, file.name, file.size) == (batch, "00000.wav", 7)
     assert (file.category, file.service_status) == ("Audio", 1)
     assert file.chatflow_file_id == f"cf-{bench.uploads[file.id]}"
-    assert (file.upload_attempts, file.failures, file.polls, file.deaths) == (1, 0, 0, 0)
-    assert (file.expired, file.parsed, file.last_upload) == (False, False, None)
+    assert (file.attempts_used, file.failures, file.polls, file.deaths) == (1, 0, 0, 0)
+    assert (file.expired, file.parsed) == (False, False)
     assert 0 <= file.age < 60
-    waiting = Verdict(
-        file.id, file.token, FileState.POLLING, wait=0, asked=True, failures=2, status=5,
+    waiting = StillPolling(file.id, file.token, wait=0, failures=2, status=5,
         contents=Contents("early", None, None),
     )  # fmt: skip
     bench.store.record([waiting])
     (again,) = bench.claim(Lane.POLL).files
     assert (again.polls, again.failures, again.parsed, again.service_status) == (1, 2, True, 5)
-    bench.store.record([Verdict(again.id, again.token, FileState.PARTIAL)])
+    bench.store.record([Ended(again.id, again.token, FileState.PARTIAL)])
     (line,) = bench.store.results(batch)
     assert (line.parse_content, line.status, line.polls) == ("early", 5, 1)
 
@@ -139,8 +140,8 @@ def test_a_lost_lease_is_taken_up_and_counts_a_death(bench: Bench):
     (found,) = bench.claim().files
     assert found.id == lost.id
     assert found.token != lost.token
-    assert (found.deaths, found.state) == (1, FileState.SUBMITTING)
-    assert bench.store.record([Verdict(lost.id, lost.token, FileState.FAILED)]) == set()
+    assert found.deaths == 1
+    assert bench.store.record([Ended(lost.id, lost.token, FileState.FAILED)]) == set()
     bench.store.record([queued(found)])
     (healed,) = bench.claim().files
     assert healed.deaths == 0
@@ -201,9 +202,8 @@ def test_handing_back_leaves_no_trace_but_the_story(bench: Bench):
     bench.store.hand_back([(file.id, file.token) for file in claim.files])
     again = bench.claim()
     assert [file.id for file in again.files] == [file.id for file in claim.files]
-    assert {file.state for file in again.files} == {FileState.QUEUED}
     assert {file.deaths for file in again.files} == {0}
-    assert {file.last_upload.state for file in again.files} == {UploadState.WITHDRAWN}
+    assert {file.deciding_upload.state for file in again.files} == {UploadState.WITHDRAWN}
     bench.store.hand_back([(file.id, file.token) for file in claim.files])
     assert bench.claim().files == ()
 
@@ -217,7 +217,11 @@ def test_handing_back_a_poll_makes_it_due_and_keeps_a_sent_upload(bench: Bench):
     bench.store.hand_back([(polled.id, polled.token), (sent.id, sent.token)])
     assert [file.id for file in bench.claim(Lane.POLL).files] == [polled.id]
     (again,) = bench.claim().files
-    assert again.last_upload == LedgerEntry(bench.uploads[sent.id], UploadState.SENT)
+    assert again.deciding_upload == entry(bench.uploads[sent.id], UploadState.SENT)
+
+
+def entry(upload, state, theirs=None, status=None):
+    return LedgerEntry(upload, state, theirs, status, "Audio", 7)
 
 
 # --- the ledger ----------------------------------------------------------------------------------
@@ -259,15 +263,15 @@ def test_an_upload_that_ended_may_not_be_sent(bench: Bench):
 def test_the_claimer_sees_how_the_newest_upload_stands(bench: Bench):
     bench.batch(1)
     files = bench.claim().files
-    assert files[0].last_upload is None
+    assert files[0].deciding_upload is None
     bench.send(files)
     bench.expire_leases()
     (found,) = bench.claim().files
-    assert found.last_upload == LedgerEntry(bench.uploads[found.id], UploadState.SENT)
+    assert found.deciding_upload == entry(bench.uploads[found.id], UploadState.SENT)
     bench.store.record([unknown(bench, found)])
     (again,) = bench.claim().files
-    assert again.last_upload.state is UploadState.UNKNOWN
-    assert again.upload_attempts == 1
+    assert again.deciding_upload.state is UploadState.UNKNOWN
+    assert again.attempts_used == 1
 
 
 def test_attempts_are_numbered_and_counted(bench: Bench):
@@ -278,7 +282,7 @@ def test_attempts_are_numbered_and_counted(bench: Bench):
         refused = UploadResult(
             bench.uploads[file.id], UploadState.REFUSED, error=ErrorNote(code, "no")
         )
-        bench.store.record([queued(file, counts_attempt=True, upload=refused, failures=1)])
+        bench.store.record([queued(file, upload=refused, failures=1)])
     (file,) = bench.submit()
     story = bench.store.story(file.id)
     assert [(u.attempt, u.state.value, u.code) for u in story.uploads] == [
@@ -292,11 +296,11 @@ def test_an_upload_after_status_three_starts_afresh(bench: Bench):
     bench.store.record([queued(file, status=3, asked=True)])
     (again,) = bench.claim().files
     first = bench.uploads[again.id]
-    assert again.last_upload == LedgerEntry(first, UploadState.ACCEPTED, f"cf-{first}", 3)
+    assert again.deciding_upload == entry(first, UploadState.ACCEPTED, f"cf-{first}", 3)
     bench.send([again])
     bench.store.record([bench.accepted(again, status=None)])
     (polled,) = bench.claim(Lane.POLL).files
-    assert (polled.polls, polled.service_status, polled.upload_attempts) == (0, None, 2)
+    assert (polled.polls, polled.service_status, polled.attempts_used) == (1, None, 2)
     assert polled.chatflow_file_id == f"cf-{bench.uploads[file.id]}" != f"cf-{first}"
 
 
@@ -345,7 +349,7 @@ def test_an_acceptance_that_comes_late_is_adopted(bench: Bench):
     assert bench.store.record([unknown(bench, new)]) == set()
     (polled,) = bench.claim(Lane.POLL).files
     assert polled.chatflow_file_id == late.chatflow_file_id
-    assert polled.upload_attempts == 1
+    assert polled.attempts_used == 1
     assert next(bench.store.results(batch)).submitted_at is not None
 
 
@@ -359,7 +363,7 @@ def test_an_upload_already_counted_as_unknown_is_adopted_without_counting_again(
     bench.store.record([unknown(bench, new, wait=300)])
     assert bench.store.record([late]) == {slow.id}
     (polled,) = bench.claim(Lane.POLL).files
-    assert polled.upload_attempts == 1
+    assert polled.attempts_used == 1
     (upload,) = bench.store.story(slow.id).uploads
     assert upload.state is UploadState.ACCEPTED
 
@@ -416,9 +420,7 @@ def test_texts_that_do_not_fit_are_cut_and_cleaned(bench: Bench):
     batch = bench.batch(1)
     (file,) = bench.claim().files
     error = ErrorNote("c" * 500, "\x00\ud800" + "m" * 100_000)
-    bench.store.record(
-        [Verdict(file.id, file.token, FileState.FAILED, error=error, status=2**70, note="n" * 99)]
-    )
+    bench.store.record([Ended(file.id, file.token, FileState.FAILED, error=error, status=2**70)])
     (line,) = bench.store.results(batch)
     assert line.error_code == "c" * 64
     assert line.error_message.startswith("\ufffd\ufffdm")
@@ -428,10 +430,12 @@ def test_texts_that_do_not_fit_are_cut_and_cleaned(bench: Bench):
 
 def test_an_unchanged_poll_leaves_no_event(bench: Bench):
     _, files = bench.polling(3)
+    bench.store.record([StillPolling(f.id, f.token, wait=0, status=4) for f in files])
+    again = bench.claim(Lane.POLL).files
+    last = bench.store.story(again[0].id).events[-1]
+    assert (last.event, last.code, last.message) == ("status", "4", "parsing")
     before = bench.count("file_events")
-    bench.store.record(
-        [Verdict(f.id, f.token, FileState.POLLING, wait=0, asked=True, status=4) for f in files]
-    )
+    bench.store.record([StillPolling(f.id, f.token, wait=0, status=4) for f in again])
     assert bench.count("file_events") == before
     assert len(bench.claim(Lane.POLL).files) == 3
 
@@ -447,7 +451,7 @@ def test_an_error_is_forgotten_when_all_is_well_again(bench: Bench):
 
 def test_nothing_to_record_is_nothing(bench: Bench):
     assert bench.store.record([]) == set()
-    stranger = Verdict(uuid4(), LeaseToken(uuid4()), FileState.FAILED)
+    stranger = Ended(uuid4(), LeaseToken(uuid4()), FileState.FAILED)
     assert bench.store.record([stranger]) == set()
     bench.store.hand_back([])
 
@@ -457,7 +461,7 @@ def test_nothing_to_record_is_nothing(bench: Bench):
 
 def ended(bench: Bench, state: FileState, status: int | None):
     batch, (file,) = bench.polling(1)
-    bench.store.record([Verdict(file.id, file.token, state, status=status, asked=True)])
+    bench.store.record([Ended(file.id, file.token, state, status=status, asked=True)])
     bench.store.finish([batch])
     return batch
 
@@ -467,6 +471,7 @@ def ended(bench: Bench, state: FileState, status: int | None):
     [
         (FileState.TIMED_OUT, 4, Lane.POLL),
         (FileState.TIMED_OUT, None, Lane.POLL),
+        (FileState.TIMED_OUT, 8, Lane.POLL),
         (FileState.FAILED, 2, Lane.POLL),
         (FileState.FAILED, 3, Lane.SUBMIT),
         (FileState.FAILED, 6, Lane.SUBMIT),
@@ -481,8 +486,8 @@ def test_a_retry_polls_on_or_submits_again(
     crew = run_crew(batch)
     assert bench.store.retry(batch, [state], crew) == 1
     (file,) = bench.claim(lane, crew=crew).files
-    assert (file.upload_attempts, file.failures, file.deaths) == (0, 0, 0)
-    assert file.expired is False
+    assert (file.attempts_used, file.failures, file.deaths) == (0, 0, 0)
+    assert lane is Lane.SUBMIT or not file.expired
     running = bench.store.status(batch)
     assert (running.state.value, running.finished_at, running.crew) == ("running", None, crew)
     assert next(bench.store.results(batch)).upload_attempts == 1
@@ -498,7 +503,7 @@ def test_a_retried_file_has_a_fresh_deadline(bench: Bench):
 
 def test_a_retry_takes_only_the_states_asked_for_and_never_what_succeeded(bench: Bench):
     batch, (good, bad) = bench.polling(2)
-    bench.store.record([done(good), Verdict(bad.id, bad.token, FileState.TIMED_OUT, status=4)])
+    bench.store.record([done(good), Ended(bad.id, bad.token, FileState.TIMED_OUT, status=4)])
     assert bench.store.retry(batch, [FileState.SUCCEEDED], CREW) == 0
     assert bench.store.retry(batch, [FileState.FAILED, FileState.QUEUED], CREW) == 0
     assert bench.store.retry(batch, list(FileState), CREW) == 1
@@ -508,7 +513,7 @@ def test_a_retry_takes_only_the_states_asked_for_and_never_what_succeeded(bench:
 def test_a_rejected_file_is_queued_again(bench: Bench):
     batch = bench.batch(1)
     (file,) = bench.claim().files
-    bench.store.record([Verdict(file.id, file.token, FileState.REJECTED)])
+    bench.store.record([Ended(file.id, file.token, FileState.REJECTED)])
     assert bench.store.retry(batch, [FileState.REJECTED], CREW) == 1
     assert [again.id for again in bench.claim().files] == [file.id]
 
@@ -600,3 +605,39 @@ def test_contents_too_large_for_the_server_fail_their_file_alone(bench: Bench):
     )  # fmt: skip
     assert bench.store.retry(batch, [FileState.FAILED], CREW) == 1
     assert [file.id for file in bench.claim(Lane.POLL).files] == [large.id]
+
+
+def test_a_file_that_is_given_back_says_why(bench: Bench):
+    bench.batch()
+    (file,) = bench.claim().files
+    bench.store.hand_back([(file.id, file.token)], ErrorNote("throttled", "a rest was asked for"))
+    last = bench.store.story(file.id).events[-1]
+    assert (last.event, last.code, last.message) == (
+        "handed_back",
+        "throttled",
+        "a rest was asked for",
+    )
+
+
+def test_a_status_call_that_failed_tells_its_time(bench: Bench):
+    _, (file, other) = bench.polling(2)
+    busy = ErrorNote("service_busy", "429 Too Many Requests", 0.3)
+    bench.store.hand_back([(file.id, file.token)], busy)
+    bench.store.hand_back([(other.id, other.token)])
+    last = bench.store.story(file.id).events[-1]
+    assert (last.event, last.state, last.code, last.seconds) == (
+        "handed_back", "polling", "service_busy", 0.3,
+    )  # fmt: skip
+    assert bench.store.story(other.id).events[-1].event == "polling"
+
+
+def test_a_story_says_where_an_open_file_waits(bench: Bench):
+    batch = bench.batch()
+    (file,) = bench.claim(lease=60).files
+    held = bench.store.story(file.id).place
+    assert (held.held, held.crew) == (True, CREW)
+    assert 50 < held.due_at.timestamp() - bench.store.now() <= 60
+    bench.store.hand_back([(file.id, file.token)])
+    assert not bench.store.story(file.id).place.held
+    bench.store.cancel(batch)
+    assert bench.store.story(file.id).place is None

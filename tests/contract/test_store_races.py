@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from tests.contract.bench import CREW, PROFILE, Bench, done
+from tests.stories import story_faults
 from worker.adapters.database import SqlStore
 from worker.core.lifecycle import BatchState, FileState, Lane
-from worker.core.model import Claim, Verdict
+from worker.core.model.files import Claim, QueuedFile
+from worker.core.model.ids import FileId
+from worker.core.verdicts import Ended, Requeued, StillPolling, Verdict
 
 THREADS = 4
 
@@ -38,7 +41,7 @@ def benches(open_stores: Callable[[], SqlStore]) -> list[Bench]:
 def test_claimers_never_get_the_same_file(benches: list[Bench]):
     benches[0].batch(400)
 
-    def drain(bench: Bench) -> list[Claim]:
+    def drain(bench: Bench) -> list[Claim[Any]]:
         claims = []
         while (claim := bench.claim(limit=7)).files or claim.next_wait == 0:
             claims.append(claim)
@@ -93,7 +96,7 @@ def test_a_batch_is_finished_once_and_always(benches: list[Bench]):
         hands = [bench.claim(limit=1).files[0] for bench in benches]
 
         def end(bench: Bench, file: Any, batch: Any = batch) -> list[Any]:
-            bench.store.record([Verdict(file.id, file.token, FileState.REJECTED)])
+            bench.store.record([Ended(file.id, file.token, FileState.REJECTED)])
             return bench.store.finish([batch])
 
         stamped = race(*[lambda b=b, f=f: end(b, f) for b, f in zip(benches, hands, strict=True)])
@@ -106,7 +109,7 @@ def test_cancel_against_everybody(benches: list[Bench]):
     held = benches[0].claim(limit=20).files
     race(
         lambda: benches[0].store.record(
-            [Verdict(file.id, file.token, FileState.REJECTED) for file in held]
+            [Ended(file.id, file.token, FileState.REJECTED) for file in held]
         ),
         lambda: benches[1].store.cancel(batch),
         lambda: benches[2].store.add_files(batch, [f"/late/{n}" for n in range(30)]),
@@ -163,6 +166,7 @@ def test_a_bucket_is_never_overdrawn(benches: list[Bench]):
 )
 def test_one_of_several_wins(benches: list[Bench], move: Callable[[Bench], bool]):
     benches[0].store.pause(PROFILE, "401")
+    benches[0].outlive("pauses", "probe_at")
     assert race(*[lambda b=b: move(b) for b in benches]).count(True) == 1
 
 
@@ -226,16 +230,16 @@ class Worker:
         ]
 
     def _verdict(self, file: Any) -> Verdict:
-        if file.state is not FileState.POLLING:
+        if isinstance(file, QueuedFile):
             return self.bench.accepted(file, wait=0.0)
         lot = self.chance.random()
         if lot < 0.4:
             return done(file)
         if lot < 0.5:
-            return Verdict(file.id, file.token, FileState.QUEUED, wait=0.0, status=3, asked=True)
+            return Requeued(file.id, file.token, wait=0.0, status=3, asked=True)
         if lot < 0.6:
-            return Verdict(file.id, file.token, FileState.TIMED_OUT, status=4, asked=True)
-        return Verdict(file.id, file.token, FileState.POLLING, wait=0.0, status=4, asked=True)
+            return Ended(file.id, file.token, FileState.TIMED_OUT, status=4, asked=True)
+        return StillPolling(file.id, file.token, wait=0.0, status=4)
 
     def _some(self) -> list[Any]:
         self.chance.shuffle(self.hand)
@@ -271,7 +275,7 @@ def _in_order(bench: Bench, batch: Any) -> None:
         assert (row.next_at is None) == state.is_terminal
         assert (row.finished_at is not None) == state.is_terminal
         assert (row.lease_token is None) or not state.is_terminal
-        assert (row.lease_token is None) == (row.lease_until is None)
+        assert story_faults(bench.store.story(FileId(row.id)).events, state) == []
         if state is FileState.POLLING:
             assert row.lane == "poll"
             assert row.chatflow_file_id is not None
@@ -318,7 +322,7 @@ def test_deadlock_prone_writers_all_succeed(benches: list[Bench]):
         random.Random(seed).shuffle(mine)
         bench.store.renew([mine[0].token], 60)
         return len(
-            bench.store.record([Verdict(file.id, file.token, FileState.REJECTED) for file in mine])
+            bench.store.record([Ended(file.id, file.token, FileState.REJECTED) for file in mine])
         )
 
     moves = [lambda b=b, n=n: churn(b, files[n::THREADS], n) for n, b in enumerate(benches)]

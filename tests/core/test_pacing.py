@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from worker.core.pacing import (
     DIALOG_ATTEMPTS,
-    LONGEST_RETRY_AFTER,
     call_backoff,
     dialog_backoff,
     freeze_for,
     poll_wait,
     upload_backoff,
 )
+from worker.core.retry_after import LONGEST_WAIT
 
 COUNTS = st.integers(0, 100_000)
 
@@ -43,7 +43,7 @@ def test_a_dialogs_attempts_fit_into_seconds() -> None:
     assert sum(dialog_backoff(failures) for failures in range(1, DIALOG_ATTEMPTS)) < 10
 
 
-@given(COUNTS, st.floats(0.001, LONGEST_RETRY_AFTER))
+@given(COUNTS, st.floats(0.001, LONGEST_WAIT))
 def test_retry_after_is_never_undercut_and_hardly_exceeded(strikes: int, asked: float) -> None:
     wait = freeze_for(strikes, asked)
     assert asked <= wait <= asked + min(asked / 10, 10)
@@ -51,7 +51,7 @@ def test_retry_after_is_never_undercut_and_hardly_exceeded(strikes: int, asked: 
 
 @pytest.mark.parametrize("asked", [1e9, math.inf])
 def test_an_absurd_retry_after_is_shortened(asked: float) -> None:
-    assert LONGEST_RETRY_AFTER <= freeze_for(0, asked) <= LONGEST_RETRY_AFTER + 10
+    assert LONGEST_WAIT <= freeze_for(0, asked) <= LONGEST_WAIT + 10
 
 
 @pytest.mark.parametrize("asked", [0.0, -5.0, math.nan])
@@ -73,5 +73,15 @@ def test_poll_schedules_cap_grows_with_the_files_age(age: float, cap: float) -> 
 
 @given(COUNTS, st.floats(0, 1e7))
 def test_poll_wait_is_the_fallback_formula(polls: int, age: float) -> None:
-    expected = min(1.5 ** min(polls, 50), max(5.0, age / 10), 60.0)
-    assert poll_wait(polls, age) == pytest.approx(expected)
+    most = min(1.5 ** min(polls, 50), max(5.0, age / 10), 60.0)
+    assert 1.0 <= poll_wait(polls, age) <= most * 1.000001
+    on_schedule = (1.5 ** min(polls, 30) - 1) / 0.5
+    if age >= on_schedule:
+        assert poll_wait(polls, age) == pytest.approx(most)
+
+
+def test_polls_of_an_earlier_upload_slow_no_later_one_down() -> None:
+    ages = [0.0]
+    for polls in range(20, 25):
+        ages.append(ages[-1] + poll_wait(polls, ages[-1] or 1e-6))
+    assert ages == pytest.approx([0.0, 1.0, 2.5, 4.75, 8.125, 13.125])

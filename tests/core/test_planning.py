@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.model import Category, FileId, ParseMethod, UploadNode
+from worker.core.model.ids import FileId
+from worker.core.model.wire import Category, ParseMethod, UploadNode
 from worker.core.planning import Assignment, Candidate, Plan, form_for, format_of, plan
 
 
@@ -142,7 +143,41 @@ def test_no_method_is_chosen_when_none_matches() -> None:
     assert load.assignments[0].method is None
 
 
-NODE = UploadNode("flow", "session", "node", "", "en", ALL)
+@pytest.mark.parametrize("word", ["Image", "image", " IMAGE ", "pdf, Image"])
+@pytest.mark.parametrize(
+    "ending", ["png", "jpg", "jpeg", "bmp", "gif", "tif", "tiff", "webp", "JPG"]
+)
+def test_a_method_for_image_is_the_method_of_every_picture_format(word: str, ending: str) -> None:
+    methods = (
+        ParseMethod("", "any", "any"),
+        ParseMethod("docx", "text", ""),
+        ParseMethod(word, "eyes", "What is seen?"),
+    )
+    everything = category("All", ending.lower(), "docx", methods=methods)
+    [load] = plan(candidates(f"a.{ending}"), (everything,)).loads
+    form = form_for(load.assignments[0], NODE, None)
+    assert (form.file_format, form.parse_model) == (word, "eyes")
+    assert form.parse_prompt == "What is seen?"
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [("a.png", "own"), ("b.jpg", "eyes"), ("c.pdf", "any"), ("d.image", "eyes"), ("e", "any")],
+)
+def test_a_methods_own_ending_wins_over_image_which_wins_over_any(name: str, model: str) -> None:
+    methods = (
+        ParseMethod("", "any", ""),
+        ParseMethod("Image", "eyes", ""),
+        ParseMethod("gif,png", "own", ""),
+    )
+    everything = category("All", "png", "jpg", "pdf", "image", "", methods=methods)
+    [load] = plan(candidates(name), (everything,)).loads
+    method = load.assignments[0].method
+    assert method is not None
+    assert method.parse_model == model
+
+
+NODE = UploadNode("flow", "session", "node", ALL)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-from worker.core.model import Credentials
+from worker.core.model.wire import Credentials
 from worker.core.redaction import LONGEST, redactor
 
 CREDENTIALS = Credentials("secret%3Dkey", "to+ken/one", "someone@example.org")

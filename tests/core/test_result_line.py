@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from worker.core.lifecycle import FileState
-from worker.core.model import BatchId, FileId, FileResult
+from worker.core.model.ids import BatchId, FileId
+from worker.core.model.stories import FileResult
 from worker.core.result_line import COLUMNS, result_line
 
 RESULT = FileResult(
@@ -36,7 +37,7 @@ def test_the_fields_stand_in_the_order_of_the_contract():
         "batch_id", "file_id", "source", "name", "size", "sha256", "category",
         "chatflow_file_id", "status", "state", "error_code", "error_message", "parse_content",
         "parse_segments", "llm_content", "upload_attempts", "polls", "submitted_at",
-        "finished_at", "sanitized",
+        "finished_at", "sanitized", "reused_from",
     )  # fmt: skip
     assert tuple(result_line(RESULT)) == COLUMNS
 
@@ -45,6 +46,6 @@ def test_values_are_plain_json():
     line = result_line(RESULT)
     assert type(line["state"]) is str
     assert line["batch_id"] == "00000000-0000-0000-0000-000000000001"
-    assert line["submitted_at"] == "2026-11-22T09:00:00.123456Z"
+    assert line["submitted_at"] == "2026-11-22T09:00:00.123Z"
     assert line["finished_at"] is None
     assert line["parse_segments"] == [{"text": "x"}]

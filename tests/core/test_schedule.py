@@ -92,7 +92,25 @@ def test_an_empty_file_has_no_schedules() -> None:
         ({"after": '"move:done"'}, "after: the folder of 'move:done' must be an absolute path"),
         ({"after": '"move:"'}, "after: the folder of 'move:' must be"),
         ({"after": '"move:/in"'}, "after: 'move:/in' moves files into the watched /in"),
-        ({"after": '"delete"', "paths": '["s3://b/x"]'}, "after: 'delete' works on local files"),
+        (
+            {"after": '"delete"', "paths": '["https://h/x/"]'},
+            "after: 'delete' works on local files",
+        ),
+        ({"after": '"move:s3://b/done"'}, "after: 'move:s3://b/done' is in another store than /in"),
+        (
+            {"after": '"move:/done"', "paths": '["s3://b/x"]'},
+            "after: 'move:/done' is in another store than s3://b/x",
+        ),
+        (
+            {"after": '"move:sftp://i/done"', "paths": '["sftp://h/x"]'},
+            "after: 'move:sftp://i/done' is in another store than sftp://h/x",
+        ),
+        (
+            {"after": '"move:s3://b/in"', "paths": '["s3://b/in/"]'},
+            "after: 'move:s3://b/in' moves files into the watched s3://b/in/",
+        ),
+        ({"paths": '["sftp://u:hunter2@h/x"]'}, "paths: the address holds a password"),
+        ({"after": '"move:sftp://u:hunter2@h/x"'}, "after: the address holds a password"),
         ({"crom": '"0 2 * * *"'}, "crom: no such field"),
     ],
 )
@@ -100,12 +118,26 @@ def test_a_fault_names_file_schedule_and_field(fields: dict[str, str], said: str
     (fault,) = faults(table(**fields))
     assert fault.startswith(f"INGEST_SCHEDULES s.toml: schedule 'n': {said}")
     assert "\n" not in fault
+    assert "hunter2" not in fault
 
 
 def test_a_folder_below_a_watched_one_may_take_files_unless_it_is_watched_too() -> None:
     inside = table(after='"move:/in/done"')
     assert parse_schedules(inside, "s.toml")
     assert "moves files into" in faults(inside + "recursive = true\n")[0]
+
+
+def test_a_store_may_move_and_delete_within_itself() -> None:
+    for path, after in {
+        "s3://b/in": "move:s3://archive/done",
+        "sftp://h:22/in": "move:sftp://H/done",
+        "az://c/in": "delete",
+    }.items():
+        (schedule,) = parse_schedules(table(paths=f'["{path}"]', after=f'"{after}"'), "s.toml")
+        assert schedule.after == after
+    deep = table(paths='["s3://b/in"]', after='"move:s3://b/in/done"')
+    assert parse_schedules(deep, "s.toml")
+    assert "moves files into" in faults(deep + "recursive = true\n")[0]
 
 
 def test_all_faults_are_told_at_once() -> None:
@@ -252,14 +284,14 @@ def _model(cron: str, zone: str, start: float, minutes: int) -> list[float]:
     return fired
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(CRONS, moments())
 def test_due_times_are_those_of_the_clock(cron: str, moment: tuple[str, float]) -> None:
     zone, start = moment
     assert dues(on(cron, zone), start, start + 18 * 3600) == _model(cron, zone, start, 18 * 60)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(CRONS, moments(), st.floats(0, 59))
 def test_last_and_next_enclose_the_moment(
     cron: str, moment: tuple[str, float], seconds: float
@@ -269,3 +301,8 @@ def test_last_and_next_enclose_the_moment(
     assert last <= now < following
     assert next_due(schedule, last) == following
     assert last_due_before(schedule, following) == following
+
+
+def test_a_schedule_file_nested_without_end_is_refused():
+    with pytest.raises(ConfigurationError, match="nested too deeply"):
+        parse_schedules("x = " + "[" * 5000 + "]" * 5000, "schedules.toml")

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.model import FileId
+from worker.core.model.ids import FileId
 from worker.core.pacing import poll_wait
-from worker.core.readiness import (
+from worker.core.ready_times import (
     ENOUGH,
     MEMORY,
     SCOUT_EVERY,
-    Schedule,
+    PollSchedule,
     Sketch,
-    next_poll,
+    schedule_for,
     scout_share,
     size_class,
 )
@@ -86,10 +86,10 @@ def live(
     """Poll files by what is learned while it is learned, a cohort of 25 at a time."""
     results: list[Polled] = []
     for cohort in range(files // 25):
-        schedule = Schedule(sketch, price)
+        schedule = PollSchedule(sketch, price)
         for turn in range(cohort * 25, cohort * 25 + 25):
             share = scout_share(FileId(UUID(int=turn)))
-            wait: Wait = lambda age, polls, s=schedule, p=share: s.wait(age, polls, p)  # noqa: E731
+            wait: Wait = lambda age, polls, s=schedule, p=share: s.wait(age, polls, p)  # noqa: E731 - bound to this cohort
             results.append(follow(wait, next(source)))
         for one in results[-25:]:
             sketch = sketch.add(one.found, since=one.since)
@@ -124,7 +124,7 @@ def ideal_costs(price: float) -> tuple[float, float]:
 @pytest.mark.parametrize("price", [0.5, 1.0])
 def test_learned_placement_is_close_to_the_best_for_the_known_distribution(price: float) -> None:
     files = take(times(1), 20_000)
-    schedule = Schedule(trained(), price)
+    schedule = PollSchedule(trained(), price)
     polls, lag = polls_and_lag([follow(schedule.wait, ready) for ready in files])
     best_polls, best_lag = ideal_costs(price)
     assert price * polls + lag <= 1.05 * (price * best_polls + best_lag)
@@ -137,7 +137,7 @@ def test_the_yardstick_of_the_design() -> None:
     files = take(times(2), 4000)
     polls, median, slowest = [], [], []
     for seed in range(5):
-        schedule = Schedule(trained(seed=seed), 0.8)
+        schedule = PollSchedule(trained(seed=seed), 0.8)
         results = [follow(schedule.wait, ready) for ready in files]
         lags = sorted(one.lag for one in results)
         polls.append(mean(one.polls for one in results))
@@ -175,7 +175,7 @@ def test_a_service_of_fixed_pace_that_changed_is_noticed(later: float) -> None:
     random = Random(6)
     steady = (random.uniform(9.9, 10.1) for _ in count())
     _, sketch = live(Sketch(), steady, 1000, 1.0)
-    assert Schedule(sketch, 1.0).wait(0.0, 0) == pytest.approx(10.5, abs=1.0)
+    assert PollSchedule(sketch, 1.0).wait(0.0, 0) == pytest.approx(10.5, abs=1.0)
     changed = (later * random.uniform(0.99, 1.01) for _ in count())
     results, _ = live(sketch, changed, 1500, 1.0)
     fixed = [follow(fallback, later) for _ in range(1500)]
@@ -187,19 +187,19 @@ def test_a_service_of_fixed_pace_that_changed_is_noticed(later: float) -> None:
 
 @given(st.floats(0, 1e5), st.integers(0, 1000))
 def test_without_history_the_fixed_schedule_holds(age: float, polls: int) -> None:
-    assert next_poll(None, age, polls) == poll_wait(polls, age)
-    assert next_poll(trained(int(ENOUGH) - 1), age, polls) == poll_wait(polls, age)
+    assert schedule_for(None).wait(age, polls) == poll_wait(polls, age)
+    assert schedule_for(trained(int(ENOUGH) - 1)).wait(age, polls) == poll_wait(polls, age)
 
 
 def test_beyond_what_history_explains_the_fixed_schedule_holds() -> None:
-    schedule = Schedule(trained(), 1.0)
+    schedule = PollSchedule(trained(), 1.0)
     assert schedule.wait(0.0, 0) != poll_wait(0, 0.0)
     assert schedule.wait(60.0, 5) == poll_wait(5, 60.0)
 
 
 def test_one_straggler_makes_nobody_wait_for_long() -> None:
     sketch = trained(300).add(900.0, since=890.0)
-    schedule = Schedule(sketch, 1.0)
+    schedule = PollSchedule(sketch, 1.0)
     assert all(schedule.wait(age / 10, 3) < 15 for age in range(400))
 
 
@@ -208,14 +208,14 @@ def test_every_wait_moves_on_and_is_finite(seen: list[float], price: float) -> N
     sketch = Sketch()
     for seconds in seen:
         sketch = sketch.add(seconds, since=seconds / 2)
-    schedule = Schedule(sketch, price)
+    schedule = PollSchedule(sketch, price)
     for age in (0.0, 0.049, 0.5, *seen, 1e5):
         assert 0.05 <= schedule.wait(age, 2) < 7000
 
 
 def test_dearer_calls_are_made_more_rarely() -> None:
     files = take(times(8), 2000)
-    schedules = [Schedule(trained(), price) for price in (0.1, 0.5, 2.0, 10.0)]
+    schedules = [PollSchedule(trained(), price) for price in (0.1, 0.5, 2.0, 10.0)]
     polls = [mean(follow(one.wait, ready).polls for ready in files) for one in schedules]
     assert polls == sorted(polls, reverse=True)
     assert polls[0] > 2 * polls[-1]
@@ -228,8 +228,8 @@ def test_scouts_are_few_and_ask_once_before_their_time() -> None:
     assert all(0 < share < 1 for share in early)
     assert len(set(early)) == 8
     sketch = trained()
-    assert next_poll(sketch, 0.0, 0, share=0.5) == next_poll(sketch, 0.0, 0) / 2
-    assert next_poll(sketch, 1.0, 1, share=0.5) == next_poll(sketch, 1.0, 1)
+    assert schedule_for(sketch).wait(0.0, 0, share=0.5) == schedule_for(sketch).wait(0.0, 0) / 2
+    assert schedule_for(sketch).wait(1.0, 1, share=0.5) == schedule_for(sketch).wait(1.0, 1)
 
 
 # --- the sketch -----------------------------------------------------------------------------------
@@ -286,7 +286,7 @@ def test_a_sketch_that_was_wrong_forgets() -> None:
     assert sketch.total < ENOUGH
     for _ in range(40):
         sketch = sketch.add(100.0, since=90.0)
-    assert 80.0 < next_poll(sketch, 0.0, 0) < 120.0
+    assert 80.0 < schedule_for(sketch).wait(0.0, 0) < 120.0
 
 
 @pytest.mark.parametrize(
