@@ -5,17 +5,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from worker.core.lifecycle import FileState
-from worker.core.model import (
-    BatchId,
-    BatchOptions,
-    ClaimedFile,
-    FileId,
-    FileKind,
-    LeaseToken,
-    Observation,
-)
-from worker.core.readiness import Sketch
+from worker.core.model.files import PolledFile
+from worker.core.model.fleet import FileKind, Observation
+from worker.core.model.ids import BatchId, FileId, LeaseToken
+from worker.core.ready_times import Sketch
 from worker.errors import StoreUnavailable
 from worker.steps.learning import Learning
 
@@ -44,16 +37,14 @@ class Memory:
         return dict(self._sketches)
 
 
-def claimed(**more: Any) -> ClaimedFile:
+def claimed(**more: Any) -> PolledFile:
     # An id that is no scout's.
-    given = ClaimedFile(
+    given = PolledFile(
         FileId(UUID(int=1)),
         BatchId(uuid4()),
         LeaseToken(uuid4()),
         "/in/call.wav",
         "call.wav",
-        FileState.POLLING,
-        BatchOptions(),
     )
     return replace(given, **more)
 

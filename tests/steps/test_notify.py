@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.model import BatchId, Notification
+from tests.fakes import Events
+from worker.core.model.fleet import Notification
+from worker.core.model.ids import BatchId
 from worker.errors import (
     GiveUp,
     IngestError,
@@ -73,18 +75,6 @@ class Tasks:
         self.sent.append((name, queue, payload))
 
 
-class Events:
-    def __init__(self) -> None:
-        self.seen: list[str] = []
-
-    def event(self, name: str, **fields: object) -> None:
-        self.seen.append(name)
-
-    def count(self, metric: str, amount: float = 1.0, **labels: str) -> None: ...
-
-    def observe(self, metric: str, seconds: float, **labels: str) -> None: ...
-
-
 def message(number: int, attempts: int = 0, **target: str) -> Notification:
     return Notification(number, BATCH, target, PAYLOAD, attempts, f"msg_{number}")
 
@@ -126,7 +116,7 @@ async def test_a_failure_waits_and_holds_up_nobody(error: Exception) -> None:
     assert wait is not None
     assert wait > 0
     assert outbox.delivered == [2]
-    assert sorted(events.seen) == ["notification_failed", "notification_sent"]
+    assert sorted(events.names) == ["notification_failed", "notification_sent"]
 
 
 async def test_a_broker_that_is_away_is_tried_again() -> None:
@@ -141,7 +131,7 @@ async def test_a_database_that_is_away_leaves_the_message_to_its_lease() -> None
     outbox, events = Outbox(message(1, task="t"), message(2, task="t")), Events()
     outbox.away = True
     assert await deliver(outbox, Webhooks(), Tasks(), events) == 2
-    assert events.seen == ["store_unavailable", "store_unavailable"]
+    assert events.names == ["store_unavailable", "store_unavailable"]
     assert outbox.later == {}
 
 
@@ -149,7 +139,7 @@ async def test_a_permanent_answer_is_a_dead_letter_at_once() -> None:
     outbox, events = Outbox(message(1, url="https://x.example/")), Events()
     await deliver(outbox, Webhooks(raises(GiveUp("410", code="webhook_gone"))), Tasks(), events)
     assert outbox.later == {1: (None, "webhook_gone: 410")}
-    assert events.seen == ["notification_dead"]
+    assert events.names == ["notification_dead"]
 
 
 async def test_the_last_attempt_ends_as_a_dead_letter() -> None:

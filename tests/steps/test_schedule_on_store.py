@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import NAMESPACE_URL, uuid5
+from uuid import NAMESPACE_URL, uuid4, uuid5
 
 import anyio
 import pytest
 
-from worker.adapters.database import SqlStore, migrate, open_store
-from worker.adapters.listing import FileListing
-from worker.adapters.takeaway import LocalTakeAway
+from tests.fakes import Events
+from worker.adapters.database import SqlStore, open_store
+from worker.adapters.database.engine import migrate
+from worker.adapters.files.listing import FileListing
+from worker.adapters.files.sources import FileSources
+from worker.adapters.files.takeaway import LocalTakeAway
 from worker.core.lifecycle import FileState, Lane
-from worker.core.model import BatchId, BatchOptions, Contents, Examined, NewBatch, Verdict, fleet
+from worker.core.model.batches import BatchOptions, NewBatch
+from worker.core.model.ids import BatchId, UploadId, fleet
+from worker.core.model.wire import Contents
 from worker.core.schedule import Schedule, last_due_before
-from worker.ports import SourceContent
+from worker.core.verdicts import Accepted, Ended, Traits
 from worker.steps.notify import MAX_ATTEMPTS, deliver
 from worker.steps.register import register
-from worker.steps.schedule import Clockwork, fire_due
+from worker.steps.schedule import ScheduleDeps, fire_due
 from worker.steps.stopping import Stopping
 from worker.steps.takeaway import tidy
 
@@ -35,39 +39,6 @@ def store(tmp_path: Path) -> Iterator[SqlStore]:
     made = open_store(url)
     yield made
     made.close()
-
-
-class Content:
-    def __init__(self, path: Path) -> None:
-        self.name = path.name
-        self._data = path.read_bytes()
-        self.size = len(self._data)
-        self.sha256 = ""
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        self.sha256 = hashlib.sha256(self._data).hexdigest()
-        yield self._data
-
-
-class PlainSources:
-    def examine(self, source: str) -> Examined:
-        raise NotImplementedError
-
-    @asynccontextmanager
-    async def open(self, source: str) -> AsyncIterator[SourceContent]:
-        yield Content(Path(source))
-
-
-class Events:
-    def __init__(self) -> None:
-        self.seen: list[str] = []
-
-    def event(self, name: str, **fields: object) -> None:
-        self.seen.append(name)
-
-    def count(self, metric: str, amount: float = 1.0, **labels: str) -> None: ...
-
-    def observe(self, metric: str, seconds: float, **labels: str) -> None: ...
 
 
 class Intake:
@@ -105,8 +76,8 @@ class Scene:
         self.folder, self.done = base / "in", base / "done"
         self.folder.mkdir()
         self.intake = Intake(store)
-        self.world = Clockwork(
-            store, FileListing([]), PlainSources(), self.intake, self.events, Stopping()
+        self.world = ScheduleDeps(
+            store, FileListing([]), FileSources([], 1_000_000), self.intake, self.events, Stopping()
         )
         self.schedule = Schedule(
             name="calls",
@@ -127,18 +98,13 @@ class Scene:
         claim = self.store.claim("default", fleet("default"), Lane.SUBMIT, 10, 60.0)
         for file in claim.files:
             data = Path(file.source).read_bytes()
-            verdict = Verdict(
-                file.id,
-                file.token,
-                FileState.POLLING,
-                wait=0.0,
-                size=len(data),
-                sha256=hashlib.sha256(data).hexdigest(),
-            )
+            sent = Traits("Any", len(data), hashlib.sha256(data).hexdigest())
+            upload = UploadId(uuid4())
+            verdict = Accepted(file.id, file.token, upload, "7", sent, 0.0, 60.0)
             assert self.store.record([verdict])
         claim = self.store.claim("default", fleet("default"), Lane.POLL, 10, 60.0)
         contents = Contents("text", None, None)
-        self.store.record([Verdict(f.id, f.token, state, contents=contents) for f in claim.files])
+        self.store.record([Ended(f.id, f.token, state, contents=contents) for f in claim.files])
         self.store.finish({file.batch_id for file in claim.files})
 
 
@@ -192,12 +158,12 @@ async def test_after_rules_are_carried_out_on_succeeded_files_only(scene: Scene)
     taker = LocalTakeAway([str(scene.folder)])
     (scene.folder / "a.wav").write_bytes(b"1")
     await fire_due(scene.world, [scene.schedule], "one")
-    assert await tidy(scene.store, taker, scene.events) == 0
+    assert await tidy(scene.store, taker, scene.events, "me", Stopping()) == 0
     scene.finish(FileState.SUCCEEDED)
-    assert await tidy(scene.store, taker, scene.events) == 1
+    assert await tidy(scene.store, taker, scene.events, "me", Stopping()) == 1
     assert (scene.done / "a.wav").read_bytes() == b"1"
     assert not (scene.folder / "a.wav").exists()
-    assert await tidy(scene.store, taker, scene.events) == 0
+    assert await tidy(scene.store, taker, scene.events, "me", Stopping()) == 0
 
 
 async def test_a_failed_file_stays(scene: Scene) -> None:
@@ -206,7 +172,7 @@ async def test_a_failed_file_stays(scene: Scene) -> None:
     await fire_due(scene.world, [scene.schedule], "one")
     scene.finish(FileState.FAILED)
     taker = LocalTakeAway([str(scene.folder)])
-    assert await tidy(scene.store, taker, scene.events) == 0
+    assert await tidy(scene.store, taker, scene.events, "me", Stopping()) == 0
     assert (scene.folder / "a.wav").exists()
 
 
@@ -218,7 +184,10 @@ async def test_a_file_that_changed_after_its_upload_stays_and_its_story_says_so(
     await fire_due(scene.world, [scene.schedule], "one")
     scene.finish(FileState.SUCCEEDED)
     (scene.folder / "a.wav").write_bytes(b"2")
-    assert await tidy(scene.store, LocalTakeAway([str(scene.folder)]), scene.events) == 1
+    assert (
+        await tidy(scene.store, LocalTakeAway([str(scene.folder)]), scene.events, "me", Stopping())
+        == 1
+    )
     assert (scene.folder / "a.wav").exists()
     (result,) = scene.store.results(scene.intake.batches[0])
     assert "changed" in [event.code for event in scene.store.story(result.file_id).events]
@@ -261,7 +230,7 @@ async def test_a_dead_letter_can_be_replayed(scene: Scene) -> None:
     for _ in range(MAX_ATTEMPTS - 1):
         scene.store.notify_later(first.id, 0.0, "away")
     assert await deliver(scene.store, _NoWebhooks(), fail, scene.events) == 1
-    assert scene.events.seen[-1] == "notification_dead"
+    assert scene.events.names[-1] == "notification_dead"
     assert await deliver(scene.store, _NoWebhooks(), fail, scene.events) == 0
     assert scene.store.replay(first.batch_id) == 1
     (replayed,) = scene.store.claim_notifications(5, 60.0)

@@ -12,11 +12,15 @@ from uuid import UUID
 import anyio
 import pytest
 
-from worker.core.model import BatchId, ErrorNote, Examined, FileId, FileResult, Leftover, SeenFile
+from tests.fakes import Events, FakeContent
+from worker.core.model.files import ErrorNote, Examined
+from worker.core.model.fleet import Leftover, SeenFile
+from worker.core.model.ids import BatchId, FileId
+from worker.core.model.stories import FileResult
 from worker.core.schedule import Schedule
 from worker.errors import SourceRejected, StoreUnavailable
-from worker.ports import SourceContent
-from worker.steps.schedule import Clockwork, HandIn, fire_due
+from worker.ports.sources import SourceContent
+from worker.steps.schedule import HandIn, ScheduleDeps, fire_due
 from worker.steps.stopping import Stopping
 
 pytestmark = pytest.mark.anyio
@@ -84,23 +88,11 @@ class Store:
         self._live("remember")
         self.memory.update({(schedule, file.source): file for file in files})
 
-    def leftovers(self, limit: int) -> list[Leftover]:
+    def leftovers(self, limit: int, after: FileId | None = None) -> list[Leftover]:
         raise NotImplementedError
 
     def taken_away(self, file: FileId, error: ErrorNote | None = None) -> None:
         raise NotImplementedError
-
-
-class Content:
-    def __init__(self, name: str, data: bytes) -> None:
-        self.name = name
-        self.data = data
-        self.size = len(data)
-        self.sha256 = hashlib.sha256(b"").hexdigest()
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        self.sha256 = hashlib.sha256(self.data).hexdigest()
-        yield self.data
 
 
 class Disk:
@@ -131,7 +123,7 @@ class Disk:
     async def open(self, source: str) -> AsyncIterator[SourceContent]:
         if source in self.refused:
             raise SourceRejected("no", code=self.refused[source])
-        yield Content(source, self.files[source][0])
+        yield FakeContent(source, self.files[source][0])
 
 
 class Intake:
@@ -163,18 +155,6 @@ class Intake:
         return BatchId(UUID(int=1)), new
 
 
-class Events:
-    def __init__(self) -> None:
-        self.seen: list[tuple[str, dict[str, object]]] = []
-
-    def event(self, name: str, **fields: object) -> None:
-        self.seen.append((name, fields))
-
-    def count(self, metric: str, amount: float = 1.0, **labels: str) -> None: ...
-
-    def observe(self, metric: str, seconds: float, **labels: str) -> None: ...
-
-
 class Pause(Stopping):
     """A wait that takes no time, in which something may happen."""
 
@@ -193,7 +173,7 @@ class Scene:
     def __init__(self) -> None:
         self.store, self.disk, self.intake = Store(), Disk(), Intake()
         self.events, self.pause = Events(), Pause()
-        self.world = Clockwork(
+        self.world = ScheduleDeps(
             self.store, self.disk, self.disk, self.intake, self.events, self.pause
         )
 
@@ -293,7 +273,7 @@ async def test_a_file_still_being_written_is_left_for_the_next_round() -> None:
     await scene.tick()
     assert scene.handed_in() == [{"/in/done.wav"}]
     assert scene.pause.waited == [5.0]  # one wait for all files
-    assert scene.events.seen[-1][1]["still_written"] == 2
+    assert scene.events.events[-1][1]["still_written"] == 2
     scene.store.time += 60
     await scene.tick()
     assert scene.handed_in() == [{"/in/done.wav"}, {"/in/growing.wav"}]
@@ -398,7 +378,7 @@ async def test_one_schedules_fault_is_no_other_schedules() -> None:
     scene.disk.write("a.wav", b"1")
     bad = replace(scene.world, hand_in=_refuses_other(scene.intake))
     assert await fire_due(bad, [other, MINUTELY], "one") == ["calls"]
-    failed = [fields for name, fields in scene.events.seen if name == "schedule_failed"]
+    failed = [fields for name, fields in scene.events.events if name == "schedule_failed"]
     assert [fields["schedule"] for fields in failed] == ["other"]
     assert await scene.tick(MINUTELY, other) == ["other"]  # tried again by the next tick
 

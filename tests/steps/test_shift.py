@@ -8,23 +8,17 @@ from uuid import UUID, uuid4
 import anyio
 import pytest
 
-from worker.core.lifecycle import FileState
-from worker.core.model import BatchId, BatchOptions, Claim, ClaimedFile, FileId, LeaseToken
+from tests.fakes import Events
+from worker.core.model.files import Claim, QueuedFile
+from worker.core.model.ids import BatchId, FileId, LeaseToken
 from worker.errors import StoreUnavailable
-from worker.steps.shift import Hand, Pace, Shift
+from worker.steps.shift import FilesInHand, Shift
+from worker.steps.shift_limits import ShiftLimits
 from worker.steps.stopping import Stopping
 
 pytestmark = pytest.mark.anyio
 
-QUICK = Pace(room=4, claim=4, pause=0.0, linger=0.0, slice=10.0, grace=0.0)
-
-
-class SilentTelemetry:
-    def __init__(self):
-        self.events = []
-
-    def event(self, name, **fields):
-        self.events.append(name)
+QUICK = ShiftLimits(room=4, claim=4, pause=0.0, linger=0.0, slice=10.0, grace=0.0)
 
 
 class Rows:
@@ -33,6 +27,7 @@ class Rows:
     def __init__(self, count, *, away=0):
         self.waiting = deque(range(count))
         self.handed_back = []
+        self.refusals = 0
         self.claims = []
         self._away = away
 
@@ -45,7 +40,10 @@ class Rows:
         self.claims.append(len(numbers))
         return Claim(tuple(file(number, token) for number in numbers), token)
 
-    def hand_back(self, files):
+    def hand_back(self, files, reason=None):
+        if self.refusals:
+            self.refusals -= 1
+            raise StoreUnavailable("a conflict")
         self.handed_back.extend(key.int for key, _ in files)
 
     def renew(self, tokens, lease):
@@ -53,14 +51,12 @@ class Rows:
 
 
 def file(number, token):
-    return ClaimedFile(
+    return QueuedFile(
         FileId(UUID(int=number)),
         BatchId(UUID(int=1)),
         token,
         f"/data/{number}",
         str(number),
-        FileState.QUEUED,
-        BatchOptions(),
     )
 
 
@@ -68,8 +64,8 @@ class Bench:
     """A shift over rows, whose files are worked by `one`."""
 
     def __init__(self, rows, one, pace=QUICK):
-        self.telemetry = SilentTelemetry()
-        self.hand = Hand(self.telemetry)
+        self.telemetry = Events()
+        self.hand = FilesInHand(self.telemetry)
         self.stop = Stopping()
         self._one = one
         self.shift = Shift(rows, rows.claim, self._work, self.hand, self.stop, pace)
@@ -78,6 +74,17 @@ class Bench:
         async with anyio.create_task_group() as tasks:
             for each in claim.files:
                 tasks.start_soon(self.hand.work, each, lambda each=each: self._one(each))
+
+
+async def test_a_file_that_is_claimed_again_before_it_was_dropped_stays_in_hand():
+    """What is due at once may be claimed before the answer to its record is here."""
+    hand, earlier, later = FilesInHand(Events()), LeaseToken(uuid4()), LeaseToken(uuid4())
+    hand.take(Claim((file(1, earlier),), earlier))
+    hand.take(Claim((file(1, later),), later))
+    hand.drop(file(1, earlier))
+    assert (hand.items(), hand.tokens()) == ([(file(1, later).id, later)], {later})
+    hand.drop(file(1, later))
+    assert len(hand) == 0
 
 
 async def test_every_file_is_worked_and_the_shift_ends_when_there_is_none():
@@ -118,6 +125,19 @@ async def test_a_stop_ends_claiming_and_hands_back_what_is_not_done():
     assert sorted(rows.handed_back) == [0, 1, 2, 3]
 
 
+async def test_a_stop_hands_back_even_if_the_store_refuses_for_a_moment():
+    rows = Rows(2)
+    rows.refusals = 1
+
+    async def one(each):
+        bench.stop.set()
+        await anyio.sleep_forever()
+
+    bench = Bench(rows, one)
+    await bench.shift.run()
+    assert sorted(rows.handed_back) == [0, 1]
+
+
 async def test_a_file_that_breaks_our_code_breaks_no_other():
     rows, done = Rows(3), []
 
@@ -130,7 +150,7 @@ async def test_a_file_that_breaks_our_code_breaks_no_other():
     bench = Bench(rows, one)
     await bench.shift.run()
     assert sorted(done) == [0, 2]
-    assert bench.telemetry.events == ["step_failed"]
+    assert bench.telemetry.names == ["step_failed"]
     assert rows.handed_back == []
 
 
@@ -144,3 +164,32 @@ async def test_a_database_that_is_away_ends_no_shift(monkeypatch):
     monkeypatch.setattr(bench.stop, "sleep", lambda _: anyio.lowlevel.checkpoint())
     await bench.shift.run()
     assert sorted(done) == [0, 1, 2]
+
+
+async def test_an_unknown_error_of_a_claim_or_its_work_takes_no_other_file_down(monkeypatch):
+    rows, done = Rows(6), []
+    faults = [RuntimeError("a bug in the claim")]
+
+    async def one(each):
+        done.append(each.id.int)
+
+    bench = Bench(
+        rows, one, ShiftLimits(room=8, claim=2, pause=0.0, linger=0.0, slice=10.0, grace=0.0)
+    )
+    claim, work = bench.shift._claim, bench.shift._work
+
+    def claim_badly(limit):
+        if faults:
+            raise faults.pop()
+        return claim(limit)
+
+    async def work_badly(claimed):
+        if claimed.files[0].id.int == 2:
+            raise RuntimeError("a bug in its work")
+        await work(claimed)
+
+    bench.shift._claim, bench.shift._work = claim_badly, work_badly
+    monkeypatch.setattr(bench.stop, "sleep", lambda _: anyio.lowlevel.checkpoint())
+    await bench.shift.run()
+    assert sorted(done) == [0, 1, 4, 5]
+    assert bench.telemetry.names == ["step_failed", "step_failed"]
