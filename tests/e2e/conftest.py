@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.shells import KEY, ROOT, TOKEN, USER, Shell
-from worker.adapters.database import migrate
+from worker.adapters.database.engine import migrate
 from worker.simulator import RunningSimulator
 
 OURS = ("CHATFLOW_", "INGEST_", "COVERAGE_")

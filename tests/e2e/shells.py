@@ -19,8 +19,10 @@ from uuid import UUID
 
 import pytest
 
+from tests.warm import Warm
 from worker.adapters.database import open_store
-from worker.core.model import BatchId, BatchStatus
+from worker.core.model.batches import BatchStatus
+from worker.core.model.ids import BatchId
 from worker.core.result_line import result_line
 from worker.errors import DatabaseBehind
 from worker.simulator import RunningSimulator, running
@@ -30,8 +32,8 @@ PROGRAM = [sys.executable, "-m", "worker.cli"]
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 90.0
 
-QUICK = {"time_to_ready": {"kind": "fixed", "seconds": 0.3}}
-"""A scenario that is ready at the first poll."""
+QUICK = {"strict": True, "time_to_ready": {"kind": "fixed", "seconds": 0.3}}
+"""A scenario that is ready at the first poll, and misses whatever the documents ask for."""
 
 ANYTHING = [
     {
@@ -112,7 +114,7 @@ class Shell:
 
     def start(self, *arguments: str | bytes, **more: str) -> subprocess.Popen[bytes]:
         """Start a command; it is killed at the test's end if it is still there."""
-        process = subprocess.Popen(
+        process = Warm(
             [*PROGRAM, *arguments],
             cwd=self.folder,
             env=self.environment | more,

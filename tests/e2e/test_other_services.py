@@ -160,6 +160,93 @@ class Talkative(Minimal):
         return True
 
 
+class Moved(Minimal):
+    """Sends uploads to another address, which takes them."""
+
+    moves = "upload"
+
+    async def dialog(self, request):
+        return await (self.moved() if self.moves == "dialog" else super().dialog(request))
+
+    async def upload(self, request):
+        return await (self.moved() if self.moves == "upload" else super().upload(request))
+
+    async def status(self, request):
+        return await (self.moved() if self.moves == "status" else super().status(request))
+
+    async def moved(self):
+        self.seen["redirects"] += 1
+        raise web.HTTPTemporaryRedirect(f"{self.elsewhere}/new/?ticket=5ecret")
+
+
+class MovedStatus(Moved):
+    """Sends status calls to another address."""
+
+    moves = "status"
+
+
+class MovedDialog(Moved):
+    """Sends dialogs to another address."""
+
+    moves = "dialog"
+
+
+class Ocr(Minimal):
+    """Ends every file with "flow failed", and the contents come after that."""
+
+    def answer(self, number):
+        reply = super().answer(number)
+        early = self.asked[number] <= 2
+        data = {"status": "8", "error_msg": "flow failed"} | (
+            {"parse_content": []} if early else {}
+        )
+        return reply | {"data": reply["data"] | data}
+
+
+class Choosy(Minimal):
+    """Refuses the upload of one file, for reasons of its own."""
+
+    refused = "3.wav"
+
+    async def upload(self, request):
+        form = await request.post()
+        if form["file"].filename == self.refused:
+            self.seen["refusals"] += 1
+            return self.refusal()
+        return await super().upload(request)
+
+    def refusal(self):
+        return web.Response(status=403, text="blocked by the firewall")
+
+
+class ChoosyOfWords(Choosy):
+    """The same in words that speak of tokens, but of others."""
+
+    def refusal(self):
+        return web.json_response({"code": "400001", "message": "file exceeds the token limit"})
+
+
+class Revoking(Minimal):
+    """Takes some files, then refuses the credentials wherever they are shown."""
+
+    def revoked(self):
+        return len(self.names) >= 2
+
+    async def dialog(self, request):
+        if self.revoked():
+            self.seen["refused dialogs"] += 1
+            raise web.HTTPUnauthorized
+        return await super().dialog(request)
+
+    async def upload(self, request):
+        if self.revoked():
+            raise web.HTTPUnauthorized
+        return await super().upload(request)
+
+    async def status(self, request):
+        raise web.HTTPUnauthorized
+
+
 @asynccontextmanager
 async def served(kind):
     stand_in = kind()
@@ -195,3 +282,70 @@ def it_gets_its_files(shell, kind):
 
 def test_services_with_manners_of_their_own(new_shell):
     together(it_gets_its_files, [Minimal, Deaf, Abrupt, Talkative], new_shell)
+
+
+def a_redirect_ends_a_run(shell, kind):
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(served(Minimal)) as (elsewhere, there),
+        portal.wrap_async_context_manager(served(kind)) as (stand_in, url),
+    ):
+        stand_in.elsewhere = there
+        paths = [shell.put(f"{number}.wav") for number in range(7)]
+        ran = shell.type("run", *paths, "--json", CHATFLOW_BASE_URL=url)
+    assert (ran.code, ran.json["counts"]) == (1, {"failed": 7}), ran.stderr
+    lines = shell.results(ran.batch).values()
+    assert {line["error_code"] for line in lines} == {"redirected"}
+    assert all(f"{there}/new/" in line["error_message"] for line in lines)
+    assert "5ecret" not in ran.stderr + str(list(lines))
+    assert stand_in.seen["redirects"] <= 7  # what was in flight together
+    assert (elsewhere.seen, elsewhere.names, elsewhere.asked) == ({}, {}, {})
+
+
+def test_a_redirect_ends_a_run_and_nothing_is_sent_elsewhere(new_shell):
+    together(a_redirect_ends_a_run, [Moved, MovedStatus, MovedDialog], new_shell)
+
+
+REFUSALS = {
+    Choosy: ("http_403", "HTTP 403: blocked by the firewall"),
+    ChoosyOfWords: ("400001", "400001 file exceeds the token limit"),
+}
+
+
+def one_file_is_refused(shell, kind):
+    names = [f"{number}.wav" for number in range(7)]
+    paths = [shell.put(name) for name in names]
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(served(kind)) as (stand_in, url),
+    ):
+        ran = shell.type(
+            "run", *paths, "--json", CHATFLOW_BASE_URL=url, INGEST_MAX_UPLOAD_ATTEMPTS="3"
+        )
+    assert (ran.code, ran.json["counts"]) == (1, {"failed": 1, "succeeded": 6}), ran.stderr
+    line = shell.results(ran.batch)[stand_in.refused]
+    assert (line["error_code"], line["error_message"]) == REFUSALS[kind]
+    assert line["upload_attempts"] == stand_in.seen["refusals"] == 3
+    assert stand_in.seen["questions"] <= 4 + 2 + 1  # loads of two, two more attempts, one trial
+
+
+def test_one_file_that_is_refused_stops_no_other(new_shell):
+    together(one_file_is_refused, REFUSALS, new_shell)
+
+
+def test_credentials_that_are_revoked_midway_end_a_run(shell):
+    paths = [shell.put(f"{number}.wav") for number in range(7)]
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(served(Revoking)) as (_, url),
+    ):
+        ran = shell.type("run", *paths, "--json", CHATFLOW_BASE_URL=url)
+    assert (ran.code, ran.json["counts"]) == (1, {"failed": 7}), ran.stderr
+    lines = shell.results(ran.batch).values()
+    assert {line["error_code"] for line in lines} == {"credentials_refused"}
+    assert ran.seconds < 30
+
+
+def test_contents_that_come_after_a_flow_has_failed_are_waited_for_when_told_so(shell):
+    shell.environment["CHATFLOW_SUCCESS_STATUSES"] = "5,7,8"
+    it_gets_its_files(shell, Ocr)

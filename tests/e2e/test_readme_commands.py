@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 import sqlite3
 import subprocess
 import sys
@@ -10,48 +9,47 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.shells import ROOT
+from tests import pages
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+SECTION = "Against the real service"
+VARIABLES = ("CHATFLOW_BASE_URL", "CHATFLOW_ROBOT_KEY", "CHATFLOW_ROBOT_TOKEN", "CHATFLOW_USERNAME")
 
 
 def commands():
     """The `chatflow-ingest` lines of the section that a new user reads first."""
-    section = README.split("## Against the real service")[1].split("\n## ")[0]
-    block = re.search(r"```sh\n(.*?)```", section, re.DOTALL)[1]
-    return [
-        shlex.split(line, comments=True)[1:]
-        for line in block.splitlines()
-        if line.startswith("chatflow-ingest")
-    ]
-
-
-def variables():
-    section = README.split("## Against the real service")[1].split("\n## ")[0]
-    return re.findall(r"^export (\w+)=", section, re.MULTILINE)
+    return [line.words[1:] for line in pages.lines(pages.README) if line.section == SECTION]
 
 
 def test_the_first_commands_work(shell, service):
-    service()
-    assert set(variables()) == {
-        "CHATFLOW_BASE_URL", "CHATFLOW_ROBOT_KEY", "CHATFLOW_ROBOT_TOKEN", "CHATFLOW_USERNAME",
-    }  # fmt: skip
-    for name in ("INGEST_DATABASE_URL", "INGEST_ROOTS"):  # "without further configuration"
+    simulator = service()
+    for name in (
+        *VARIABLES,
+        "INGEST_DATABASE_URL",
+        "INGEST_ROOTS",
+    ):  # "without further configuration"
         del shell.environment[name]
-    recordings = shell.folder / "recordings" / "today"
+    recordings = shell.folder / "recordings" / "today"  # nothing is found there without --recursive
     recordings.mkdir(parents=True)
     (recordings / "call.wav").write_bytes(b"RIFF")
-    (recordings.parent / "page.pdf").write_bytes(b"%PDF")
-    batch = None
-    typed = commands()
-    assert [arguments[0] for arguments in typed] == ["doctor", "plan", "run", "results"]
-    for arguments in typed:
-        outcome = shell.type(*(batch if word == "BATCH" else word for word in arguments))
+    (recordings / "page.pdf").write_bytes(b"%PDF")
+    answers = [
+        "--base-url", simulator.url, "--robot-key", "demo-key", "--robot-token", "demo-token",
+        "--username", "demo",
+    ]  # fmt: skip
+    told = {}
+    for arguments in commands():
+        more = answers if arguments[0] == "init" else []  # which there is no terminal to ask for
+        outcome = shell.type(*arguments, *more)
         assert outcome.code == 0, (arguments, outcome)
-        if arguments[0] == "run":
-            batch = outcome.batch
-            assert "succeeded 2" in outcome.stdout
+        told[arguments[0]] = outcome
+    assert list(told) == ["init", "doctor", "plan", "run", "show", "report", "results", "config"]
+    assert "canary" in told["doctor"].stdout
+    assert (shell.folder / "first-contact.jsonl").stat().st_size > 1000
+    assert "succeeded 2" in told["run"].stdout
+    assert "message1 of call.wav" in told["show"].stdout
+    assert ".env" in told["config"].stdout
     assert (shell.folder / "chatflow-ingest.db").exists()
+    assert told["run"].batch in (shell.folder / "report.html").read_text()
     table = (shell.folder / "results.csv").read_text()
     assert "call.wav" in table
     assert "message1" in table
@@ -59,7 +57,7 @@ def test_the_first_commands_work(shell, service):
 
 def test_a_dot_env_file_serves_as_well(shell, service):
     simulator = service()
-    for name in variables():
+    for name in VARIABLES:
         shell.environment.pop(name, None)
     (shell.folder / ".env").write_text(
         f"CHATFLOW_BASE_URL={simulator.url}\nCHATFLOW_ROBOT_KEY=demo-key\n"
@@ -68,10 +66,11 @@ def test_a_dot_env_file_serves_as_well(shell, service):
     assert shell.type("run", shell.put("a.wav")).code == 0
 
 
-def test_the_queries_of_the_readme_have_their_view(shell, service):
+def test_the_queries_of_the_reference_have_their_view(shell, service):
     service()
     ran = shell.type("run", shell.put("a.wav"), "--json")
-    queries = re.findall(r"SELECT .*?;", README.split("## Results in SQL")[1], re.DOTALL)
+    reference = pages.REFERENCE.read_text(encoding="utf-8")
+    queries = re.findall(r"SELECT .*?;", reference.split("## Results in SQL")[1], re.DOTALL)
     database = sqlite3.connect(shell.folder / "ingest.db")
     found = [
         database.execute(re.sub(r"'[0-9a-f-]{36}'", f"'{ran.batch}'", q)).fetchall()
@@ -90,7 +89,7 @@ def test_the_demo_runs(shell):
     batch = re.search(r"chatflow-ingest results (\S+)", ran.stdout)[1]
     listed = shell.type("results", batch, INGEST_DATABASE_URL=path)
     assert len(listed.stdout.splitlines()) == 7
-    assert all(json.loads(line)["batch_id"] == batch for line in listed.stdout.splitlines())
+    assert len({json.loads(line)["batch_id"] for line in listed.stdout.splitlines()}) == 1
 
 
 @pytest.mark.parametrize("script", ["chatflow-ingest"])

@@ -1,4 +1,7 @@
-"""The credentials appear nowhere, whatever goes wrong and however much is logged."""
+"""The credentials appear nowhere, whatever goes wrong and however much is logged.
+
+What a fleet shows is looked at by tests/distributed/test_secrets_of_a_fleet.py.
+"""
 
 import sqlite3
 
@@ -74,8 +77,10 @@ def nothing_leaks(secret_shell, scene):
     secret_shell.serve(scenario)
     secret_shell.environment |= {
         "INGEST_MAX_UPLOAD_ATTEMPTS": "1",
+        "CHATFLOW_DIALOG_TIMEOUT": "3",
         "INGEST_UNREACHABLE_AFTER": "2",
         "INGEST_POLL_DEADLINE": "3",
+        "INGEST_LOG_FORMAT": "json" if list(SCENES).index(scene) % 2 else "text",
     }
     ran = secret_shell.type("run", *secret_shell.put_many("{}.wav", 2), "--json")
     assert ran.code in {0, 1}, ran.stderr
@@ -89,6 +94,8 @@ def nothing_leaks(secret_shell, scene):
             secret_shell.type("status", ran.batch),
             secret_shell.type("doctor"),
             secret_shell.type("plan", str(secret_shell.inbox)),
+            secret_shell.type("report", ran.batch, "--output", "-"),
+            secret_shell.type("config", "--json"),
         ]
     said = [text.encode() for each in (ran, *others) for text in (each.stdout, each.stderr)]
     assert "debug" in ran.stderr  # the level was really on

@@ -127,7 +127,7 @@ def test_a_list_on_stdin(shell, service):
     assert (ran.code, ran.json["counts"]) == (1, {"succeeded": 5, "rejected": 1}), ran.stderr
     assert len(taken(simulator)) == 5
     empty = shell.type("run", "-", "--json", stdin=b"")
-    assert (empty.code, empty.json["total"], empty.json["state"]) == (0, 0, "finished")
+    assert (empty.code, empty.json["total"], empty.json["state"]) == (1, 0, "finished")
 
 
 def test_folders(shell, service):

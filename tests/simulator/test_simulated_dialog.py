@@ -20,6 +20,9 @@ QUESTION = {
 }
 
 
+STRICT = {"strict": True}
+
+
 def fault(do, **more):
     return {"faults": [{"on": "dialog", "do": do, **more}]}
 
@@ -95,7 +98,9 @@ async def test_one_connection_carries_many_conversations_and_heartbeats(serving)
             sessions.add(frame["file_upload"]["session_id"])
         await socket.send_json({"type": "heartbeat", "data": "ping"})
 
-        assert await socket.receive_json() == {"type": "heartbeat", "data": "pong"}
+        assert await socket.receive_json() == {
+            "code": "000000", "message": "success", "type": "heartbeat", "data": "pong",
+        }  # fmt: skip
         assert len(sessions) == 2
         assert client.summary()["connections"] == 1
         assert client.summary()["dialogs"] == 2
@@ -136,8 +141,8 @@ async def test_the_question_chooses_the_flow(serving):
 
 
 @pytest.mark.parametrize("name", ["segment_code", "message_source", "question"])
-async def test_a_question_without_a_field_is_an_error(serving, name):
-    async with serving() as client:
+async def test_the_strict_service_misses_every_field_of_a_question(serving, name):
+    async with serving(STRICT) as client:
         frame = await client.upload_node(**{name: ""})
 
         assert frame["code"] == "400001"

@@ -18,6 +18,7 @@ from worker.errors import ConfigurationError
 from worker.simulator import Simulator, load_scenario, running
 from worker.simulator import scenario as scenario_module
 from worker.simulator.forms import BadForm, FormParser
+from worker.simulator.parts import ScenarioPart
 from worker.simulator.service import Bucket
 
 PAGE = Path(scenario_module.__file__).with_name("README.md")
@@ -82,12 +83,13 @@ def test_every_example_of_the_documentation_is_a_scenario():
         load_scenario(example.split("```")[0])
 
 
+def every_part(kind):
+    return [kind, *(part for below in kind.__subclasses__() for part in every_part(below))]
+
+
 def test_every_key_is_documented():
     text = PAGE.read_text(encoding="utf-8")
-    parts = [part for part in vars(scenario_module).values() if isinstance(part, type)]
-    keys = {
-        key for part in parts if issubclass(part, scenario_module.Part) for key in part.model_fields
-    }
+    keys = {key for part in every_part(ScenarioPart) for key in part.model_fields}
 
     assert sorted(key for key in keys if not re.search(rf"`{key}`|\b{key} = ", text)) == []
 

@@ -83,7 +83,7 @@ async def test_ids_are_never_given_twice_even_after_a_reset(serving):
     ],
 )
 async def test_a_wrong_form_is_refused_inside_the_envelope(serving, changes, code):
-    async with serving({"limits": {"max_file_bytes": 100}}) as client:
+    async with serving({"strict": True, "limits": {"max_file_bytes": 100}}) as client:
         envelope = await client.upload(**changes)
 
         (entry,) = client.uploads()
@@ -133,7 +133,7 @@ async def test_a_category_without_a_variable_asks_for_none(serving):
 
 @pytest.mark.parametrize("name", ["cybertron-robot-key", "cybertron-robot-token", "username"])
 async def test_wrong_credentials_are_refused(serving, name):
-    async with serving({"credentials": {"refuse_status": 403}}) as client:
+    async with serving({"strict": True, "credentials": {"refuse_status": 403}}) as client:
         del client.headers[name]
         async with client.upload_call() as response:
             assert response.status == 403
