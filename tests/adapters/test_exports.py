@@ -12,9 +12,11 @@ import pytest
 from pyarrow import parquet
 
 from worker.adapters import exports
-from worker.adapters.exports import Format, json_text, write_results
+from worker.adapters.exports import json_text, write_results
+from worker.core.forms import Format
 from worker.core.lifecycle import FileState
-from worker.core.model import BatchId, FileId, FileResult
+from worker.core.model.ids import BatchId, FileId
+from worker.core.model.stories import FileResult
 from worker.core.result_line import COLUMNS
 
 SUBMITTED = datetime(2026, 11, 22, 9, 0, 0, 123456, tzinfo=UTC)

@@ -5,21 +5,29 @@ import hashlib
 import json
 import logging
 import tracemalloc
+import zlib
 from collections.abc import AsyncIterator
 from email.utils import formatdate
 
 import aiohttp
-import httpx
+import httpx2 as httpx
 import pytest
 from aiohttp import web
 
-from worker.adapters import http
-from worker.adapters.http import FATES, Fate, HttpService, fate
-from worker.core.model import Credentials, UploadForm, UploadReply
+from worker.adapters.chatflow import http, http_body, http_reply
+from worker.adapters.chatflow.http import HttpService
+from worker.adapters.chatflow.http_failures import FAILURES, FATES, Fate, fate
+from worker.adapters.chatflow.http_request import (
+    Forms,
+    ReadyHeaders,
+    status_request,
+    upload_request,
+)
+from worker.core.model.wire import Credentials, UploadForm, UploadReply
 from worker.errors import (
     ConfigurationError,
-    CredentialsRefused,
     IngestError,
+    Redirected,
     ServiceBusy,
     ServiceFault,
     ServiceUnreachable,
@@ -123,9 +131,8 @@ async def digest(part):
     return size, sha.hexdigest()
 
 
-@pytest.fixture
-async def service():
-    service = Service()
+@contextlib.asynccontextmanager
+async def serving(service):
     app = web.Application()
     app.router.add_post(UPLOAD, service.upload)
     app.router.add_get(STATUS, service.status)
@@ -136,6 +143,12 @@ async def service():
     service.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     yield service
     await runner.cleanup()
+
+
+@pytest.fixture
+async def service():
+    async with serving(Service()) as service:
+        yield service
 
 
 @pytest.fixture
@@ -271,7 +284,6 @@ async def test_a_status_call_is_a_get_with_the_three_headers(service, client):
         {
             "code": "000000",
             "data": {
-                "file_id": 6,
                 "status": 5,
                 "error_msg": "",
                 "parse_content": "['[]']",
@@ -289,13 +301,13 @@ async def test_a_status_call_is_a_get_with_the_three_headers(service, client):
     assert request.headers["username"] == "someone@example.org"
 
 
-async def test_credentials_are_decoded_when_asked_and_names_are_utf8(service):
+async def test_credentials_travel_as_given_and_names_are_utf8(service):
     credentials = Credentials("key%3Dsecret", "t%2Bx", "用户甲")
-    async with opened(service.base_url, credentials=credentials, decode_credentials=True) as client:
+    async with opened(service.base_url, credentials=credentials) as client:
         await client.upload(FORM, Content(b"x"))
     headers = service.requests[0].headers
-    assert headers["cybertron-robot-key"] == "key=secret"
-    assert headers["cybertron-robot-token"] == "t+x"
+    assert headers["cybertron-robot-key"] == "key%3Dsecret"
+    assert headers["cybertron-robot-token"] == "t%2Bx"
     assert dict(service.requests[0].raw_headers)[b"username"].decode() == "用户甲"
     assert service.forms[0]["username"] == "用户甲"
 
@@ -321,8 +333,50 @@ async def test_compressed_and_large_replies_are_read(service, client):
     assert len(reply.parse_content) == 5_000_000
 
 
+@pytest.mark.parametrize("encoding", ["gzip, gzip", "br", "deflate", "gzip,identity", "x" * 200])
+async def test_an_encoding_that_was_not_asked_for_is_not_decoded(service, client, encoding):
+    payload = {"code": "000000", "data": {"id": 1, "status": 5}}
+    body = gzip.compress(gzip.compress(json.dumps(payload).encode()))
+    service.answer(body=body, headers={"Content-Encoding": encoding})
+    with pytest.raises(ServiceFault, match="encoded as"):
+        await client.ask("1")
+    with pytest.raises(UploadUnknown, match="encoded as"):
+        await client.upload(FORM, Content(b"x"))
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "identity"])
+async def test_one_layer_of_gzip_is_read(service, client, encoding):
+    body = json.dumps({"code": "000000", "data": {"id": 1, "status": 5}}).encode()
+    body = body if encoding == "identity" else gzip.compress(body)
+    service.answer(body=body, headers={"Content-Encoding": encoding})
+    assert (await client.ask("1")).status == 5
+
+
+async def test_a_small_reply_that_inflates_without_end_takes_little_memory(service, client):
+    squeeze = zlib.compressobj(9, wbits=31)
+    zeros = bytes(2**20)
+    bomb = b"".join([squeeze.compress(zeros) for _ in range(200)]) + squeeze.flush()
+    service.answer(body=bomb, headers={"Content-Encoding": "gzip"})
+    tracemalloc.start()
+    try:
+        with pytest.raises(ServiceFault, match="more than"):
+            await client.ask("1")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * http_reply.LARGEST_REPLY
+
+
+@pytest.mark.parametrize("cut", [3, 20])
+async def test_a_gzip_that_breaks_off_is_no_reply(service, client, cut):
+    body = gzip.compress(json.dumps({"code": "000000", "data": {"status": 5}}).encode())
+    service.answer(body=body[:-cut], headers={"Content-Encoding": "gzip"})
+    with pytest.raises(ServiceFault, match="breaks off"):
+        await client.ask("1")
+
+
 async def test_endless_replies_are_not_read_to_their_end(service, client, monkeypatch):
-    monkeypatch.setattr(http, "LARGEST_REPLY", 1000)
+    monkeypatch.setattr(http_reply, "LARGEST_REPLY", 1000)
     service.answer_json(
         {"code": "000000", "data": {"id": 1, "status": 5, "parse_content": "x" * 2000}}
     )
@@ -332,16 +386,90 @@ async def test_endless_replies_are_not_read_to_their_end(service, client, monkey
         await client.upload(FORM, Content(b"x"))
 
 
+async def test_quick_requests_are_on_the_wire_what_httpx_would_write(service):
+    """What the transport reads of a request is what our shortcuts give it."""
+    transport = http._transport(None, 8)
+    headers = {"username": "用户甲", "X-Key": "a%3D", "Content-Type": "application/json"}
+    proper = httpx.Headers(headers, encoding="utf-8")
+    address = httpx.URL(service.base_url + STATUS)
+    quick = status_request(address, "1 2&x=ü", ReadyHeaders(headers), http._STATUS_LIMITS)
+    plain = httpx.Request("GET", address, params={"file_id": "1 2&x=ü"}, headers=proper)
+    for request in (quick, plain):
+        response = await transport.handle_async_request(request)
+        await response.aclose()
+    assert dict(service.requests[0].query) == dict(service.requests[1].query)
+    sent = [{k.lower(): v for k, v in each.raw_headers} for each in service.requests]
+    assert sent[0] == sent[1]
+    assert sent[0][b"username"].decode() == "用户甲"
+
+    forms = Forms(username="someone", tenant_name="AiopsTest")
+    body = forms.head(FORM) + b"abc" + forms.tail
+    headers |= {"Content-Type": forms.content_type, "Content-Length": str(len(body))}
+    proper = httpx.Headers(headers, encoding="utf-8")
+    address = httpx.URL(service.base_url + UPLOAD)
+    quick = upload_request(address, body, ReadyHeaders(headers), http._UPLOAD_LIMITS)
+    plain = httpx.Request(
+        "POST",
+        address,
+        headers=proper,
+        data=service_fields(),
+        files={"file": (FORM.file_name, b"abc")},
+    )
+    for request in (quick, plain):
+        await (await transport.handle_async_request(request)).aclose()
+    assert service.forms[0] == service.forms[1]
+    await transport.aclose()
+
+
+def service_fields():
+    return {
+        "mode": "1",
+        "username": "someone",
+        "tenant_name": "AiopsTest",
+        "flow_uuid": FORM.flow_uuid,
+        "extra_params": FORM.extra_params,
+        "file_format": FORM.file_format,
+        "parse_model": FORM.parse_model,
+        "parse_prompt": FORM.parse_prompt,
+        "file_name": FORM.file_name,
+    }
+
+
 # --- what an answer means ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_401_and_403_refuse_the_credentials(service, client, status):
+async def test_401_and_403_are_a_refusal_that_blames_the_credentials(service, client, status):
     service.answer(status=status)
-    with pytest.raises(CredentialsRefused):
+    with pytest.raises(UploadRefused) as caught:
         await client.upload(FORM, Content(b"x"))
-    with pytest.raises(CredentialsRefused):
+    error = caught.value
+    assert (error.code, error.permanent, error.blames_credentials) == (
+        f"http_{status}",
+        False,
+        True,
+    )
+    with pytest.raises(ServiceFault) as asked:
         await client.ask("1")
+    assert (asked.value.code, asked.value.blames_credentials) == (f"http_{status}", True)
+
+
+@pytest.mark.parametrize("status", [400, 403, 413, 429, 500, 503])
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ('{"code": "400999", "message": "no room for token-secret"}', "400999 no room for"),
+        ("<html><title>Request blocked</title></html>", "Request blocked"),
+        ("your token token-secret is over its quota", "your token [redacted] is over its quota"),
+    ],
+)
+async def test_an_http_error_keeps_the_words_that_came_with_it(service, client, status, body, said):
+    service.answer(status=status, text=body)
+    for call in (client.ask("1"), client.upload(FORM, Content(b"x"))):
+        with pytest.raises(IngestError) as caught:
+            await call
+        assert f"HTTP {status}: {said}" in caught.value.message
+        assert "token-secret" not in caught.value.message
 
 
 @pytest.mark.parametrize(("status", "everything"), [(429, False), (503, True)])
@@ -370,7 +498,7 @@ async def test_retry_after_may_be_a_date(service, client):
         (400, '{"code": "400123", "message": "bad form"}', "400123", True),
         (413, "<html>too large</html>", "http_413", True),
         (404, '{"code": "000000"}', "http_404", True),
-        (302, "", "http_302", True),
+        (304, "", "http_304", True),
         (408, "", "http_408", False),
         (425, "", "http_425", False),
         (200, '{"code": "400123", "message": "bad form"}', "400123", False),
@@ -385,11 +513,25 @@ async def test_a_refused_upload(service, client, status, body, code, permanent):
         assert "bad form" in caught.value.message
 
 
-@pytest.mark.parametrize("status", [200, 400])
-async def test_words_that_refuse_the_credentials_of_an_upload(service, client, status):
-    service.answer(status=status, text='{"code": "400001", "message": "robot token is invalid"}')
-    with pytest.raises(CredentialsRefused):
+@pytest.mark.parametrize(
+    ("code", "message", "blames"),
+    [
+        ("400001", "robot token is invalid", True),
+        ("400001", "file exceeds the token limit", True),
+        ("401000", "no", True),
+        ("400001", "no such flow", False),
+    ],
+)
+async def test_words_about_credentials_are_no_more_than_a_suspicion(
+    service, client, code, message, blames
+):
+    service.answer_json({"code": code, "message": message})
+    with pytest.raises(UploadRefused, match=message) as caught:
         await client.upload(FORM, Content(b"x"))
+    assert (caught.value.code, caught.value.blames_credentials) == (code, blames)
+    with pytest.raises(ServiceFault, match=message) as asked:
+        await client.ask("1")
+    assert (asked.value.code, asked.value.blames_credentials) == (code, blames)
 
 
 @pytest.mark.parametrize(
@@ -412,12 +554,38 @@ async def test_an_unknown_upload(service, client, status, body):
         await client.upload(FORM, Content(b"x"))
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed_and_told_without_its_secrets(service, client, status):
+    elsewhere = Service()
+    async with serving(elsewhere):
+        there = f"{elsewhere.base_url}/login/token-secret"
+        secret = there.replace("//", "//user:password@")
+        service.answer(status=status, headers={"Location": f"{secret}?ticket=5#x"})
+        for call in (client.ask("1"), client.upload(FORM, Content(b"x"))):
+            with pytest.raises(Redirected) as caught:
+                await call
+            assert there.replace("token-secret", "[redacted]") in caught.value.message
+            assert "password" not in caught.value.message
+            assert "ticket" not in caught.value.message
+    assert elsewhere.requests == []
+
+
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [(None, "without saying"), ("/new/", "/new/;"), ("http://[/", "can't be read")],
+)
+async def test_a_redirect_says_where_to_as_far_as_it_is_known(service, client, location, told):
+    service.answer(status=302, headers={} if location is None else {"Location": location})
+    with pytest.raises(Redirected, match=f"{told}.*CHATFLOW_BASE_URL"):
+        await client.ask("1")
+
+
 @pytest.mark.parametrize(
     ("status", "body", "code"),
     [
         (500, "", "http_500"),
         (404, "", "http_404"),
-        (302, "", "http_302"),
+        (304, "", "http_304"),
         (200, "", "service_fault"),
         (200, '{"code": "000000"}', "service_fault"),
         (200, '{"code": "400777", "message": "not yet"}', "400777"),
@@ -433,10 +601,27 @@ async def test_everything_else_about_a_status_call_is_asked_again(
     assert caught.value.code == code
 
 
-async def test_a_status_call_refuses_credentials_by_code(service, client):
-    service.answer_json({"code": "401000", "message": "no"})
-    with pytest.raises(CredentialsRefused):
+@pytest.mark.parametrize("about", [1001, "1001", 10**30])
+async def test_another_files_status_is_never_a_result(service, client, about):
+    secret = {"file_id": about, "status": 5, "parse_content": "of another file"}
+    service.answer_json({"code": "000000", "data": secret})
+    with pytest.raises(ServiceFault, match=f"another file.*{about}"):
         await client.ask("1")
+
+
+async def test_numbers_beyond_64_bits_lose_no_upload(service, client):
+    huge = 10**30 - 1
+    service.answer_json({"code": "000000", "data": {"id": 77, "status": huge}})
+    assert await client.upload(FORM, Content(b"x")) == UploadReply("77", None)
+    service.answer_json({"code": huge, "message": "no room"})
+    with pytest.raises(UploadRefused, match="no room"):
+        await client.upload(FORM, Content(b"x"))
+    service.answer_json({"code": huge, "message": "no room"})
+    with pytest.raises(ServiceFault, match="no room"):
+        await client.ask("1")
+    service.answer(text='{"code": "000000", "data": {"id": 1e30, "status": 1}}')
+    with pytest.raises(UploadUnknown, match=r"no whole number: 1e\+30"):
+        await client.upload(FORM, Content(b"x"))
 
 
 # --- the source ----------------------------------------------------------------------------------
@@ -547,7 +732,7 @@ async def test_a_slow_reply(monkeypatch):
 
 
 async def test_a_service_that_stops_reading(monkeypatch):
-    monkeypatch.setattr(http, "STALLED_AFTER", 0.2)
+    monkeypatch.setattr(http_body, "STALLED_AFTER", 0.2)
     over = asyncio.Event()
 
     async def stops_reading(reader, writer):
@@ -560,14 +745,15 @@ async def test_a_service_that_stops_reading(monkeypatch):
 
 
 async def test_an_upload_in_which_nothing_moves_is_given_up(monkeypatch):
-    monkeypatch.setattr(http, "STALLED_AFTER", 0.1)
+    monkeypatch.setattr(http_body, "STALLED_AFTER", 0.1)
     async with raw_service(never_answers) as base_url, opened(base_url) as client:
         with pytest.raises(UploadUnknown):
             await client.upload(FORM, Content(b"x"))
 
 
 async def test_a_reply_that_trickles_in_for_too_long_is_given_up(monkeypatch):
-    monkeypatch.setattr(http, "STALLED_AFTER", 0.1)
+    monkeypatch.setattr(http, "STALLED_AFTER", 0.1)  # as long as an upload's reply may take
+    monkeypatch.setattr(http, "LONGEST_ASK", 0.1)
 
     async def trickles(reader, writer):
         await head_of(reader)
@@ -629,7 +815,7 @@ async def test_an_answer_before_the_body_was_sent_counts():
         over.set()
     over.clear()
     async with raw_service(answers_early(401, waits)) as base_url, opened(base_url) as client:
-        with pytest.raises(CredentialsRefused):
+        with pytest.raises(UploadRefused, match="401"):
             await client.upload(FORM, content)
         over.set()
 
@@ -724,11 +910,11 @@ def test_every_httpx_error_has_a_fate():
         for kind in vars(httpx).values()
         if isinstance(kind, type)
         and issubclass(kind, Exception)
-        and kind is not httpx.CookieConflict
+        and kind not in {httpx.CookieConflict, httpx.SSEError}  # of cookies and event streams
     }
     unknown = {kind for kind in public - ABSTRACT if not set(kind.__mro__) & set(FATES)}
     assert unknown == set()
-    assert all(issubclass(kind, http.FAILURES) for kind in public)
+    assert all(issubclass(kind, FAILURES) for kind in public)
 
 
 # What aiohttp raises before there is a connection; everything else counts as begun.
@@ -795,7 +981,7 @@ async def echoes_nonsense(reader, writer):
 
 @pytest.mark.parametrize("behave", [*BROKEN, echoes_credentials, echoes_nonsense])
 async def test_no_log_and_no_error_tells_a_credential(caplog, behave):
-    for name in ("", "httpx", "httpcore", "aiohttp", "aiohttp.client", "asyncio"):
+    for name in ("", "httpx2", "httpcore2", "aiohttp", "aiohttp.client", "asyncio"):
         caplog.set_level(logging.DEBUG, logger=name)
     errors = []
     async with raw_service(behave) as base_url, opened(base_url) as client:

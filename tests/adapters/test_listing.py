@@ -6,8 +6,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from worker.adapters.listing import FileListing
-from worker.core.model import SeenFile
+from worker.adapters.files.listing import FileListing
+from worker.core.model.fleet import SeenFile
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_files_of_other_places_are_known_by_what_is_told_of_them() -> None:
         bucket.pipe(f"/bucket/{name}", b"12345")
     listing = FileListing(["memory://bucket"])
     (file,) = listing.look(["memory://bucket"], glob="*.wav")
-    assert (file.source, file.size) == ("memory:///bucket/a.wav", 5)
+    assert (file.source, file.size) == ("memory://bucket/a.wav", 5)
     assert list(listing.look([file.source])) == [file]
     bucket.pipe("/bucket/a.wav", b"54321")
     (again,) = listing.look([file.source])

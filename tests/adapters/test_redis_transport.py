@@ -1,7 +1,7 @@
 import pytest
 from kombu import Connection
 
-from worker.adapters import redis_transport
+from worker.adapters.broker import redis_transport
 
 
 def test_the_channel_of_a_lost_connection_fails_as_lost_connections_do(redis_url):
@@ -17,7 +17,7 @@ def test_the_channel_of_a_lost_connection_fails_as_lost_connections_do(redis_url
 
 
 def test_the_application_connects_through_it():
-    import worker.app  # noqa: F401
+    import worker.app  # noqa: F401 - for its effect
 
     connection = Connection("rediss://127.0.0.1:1/0")
     assert connection.get_transport_cls() is redis_transport.Transport

@@ -12,10 +12,12 @@ from threading import Thread
 import fsspec
 import pytest
 
-from worker.adapters import sources as module
-from worker.adapters.content import PIECE, SMALL
-from worker.adapters.sources import FileSources, LookedAt, listing
-from worker.errors import SourceRejected
+from worker.adapters.files import drivers, walk
+from worker.adapters.files.listing import FileListing
+from worker.adapters.files.opened_file import PIECE, SMALL
+from worker.adapters.files.sources import FileSources, LookedAt
+from worker.adapters.files.walk import listing
+from worker.errors import ConfigurationError, SourceAway, SourceRejected
 
 pytestmark = pytest.mark.anyio
 
@@ -79,16 +81,18 @@ async def test_a_file_is_read_whole_and_hashed(files: FileSources, root: Path, s
     assert await read(files, str(root / "a.bin")) == (data, hashlib.sha256(data).hexdigest())
 
 
-async def test_pieces_are_bounded_and_the_hash_follows_them(files: FileSources, root: Path) -> None:
+async def test_pieces_are_bounded_and_the_hash_is_known_at_their_end(
+    files: FileSources, root: Path
+) -> None:
     data = random.Random(1).randbytes(3 * PIECE + 5)
     (root / "a.bin").write_bytes(data)
     so_far = b""
     async with files.open(str(root / "a.bin")) as content:
-        assert content.sha256 == hashlib.sha256().hexdigest()
         async for piece in content.chunks():
+            assert content.sha256 is None or len(so_far + piece) == len(data)
             assert 0 < len(piece) <= PIECE
             so_far += piece
-            assert content.sha256 == hashlib.sha256(so_far).hexdigest()
+        assert content.sha256 == hashlib.sha256(data).hexdigest()
     assert so_far == data
 
 
@@ -347,7 +351,7 @@ async def test_a_url_below_a_root_is_streamed(memory: fsspec.AbstractFileSystem)
 async def test_urls_that_are_refused(memory: fsspec.AbstractFileSystem, tmp_path: Path) -> None:
     memory.pipe({"/calls/a": b"x", "/calls/empty": b"", "/callsign/a": b"x", "/secret": b"x"})
     memory.pipe("/calls/deep/b", b"x" * 20)
-    files = FileSources(["memory://calls/", "nosuchdriver://x", str(tmp_path)], 10)
+    files = FileSources(["memory://calls/", str(tmp_path)], 10)
     for source, code in {
         "memory://calls/gone": "not_found",
         "memory://calls/deep": "not_a_file",
@@ -363,7 +367,6 @@ async def test_urls_that_are_refused(memory: fsspec.AbstractFileSystem, tmp_path
         "s3://calls/a": "outside_roots",
         f"local://{tmp_path}/../secret": "outside_roots",
         f"local://{tmp_path}/gone": "not_found",
-        "nosuchdriver://x/y": "unreadable",
     }.items():
         await refused(files, source, code)
 
@@ -423,7 +426,7 @@ async def test_http_is_streamed_with_one_get(site: tuple[str, Path, list[str]]) 
     data = random.Random(3).randbytes(2 * PIECE + 3)
     (folder / "data" / "a b.wav").write_bytes(data)
     files = FileSources([f"{address}/data"], 4 * PIECE)
-    source = f"{address}/data/a%20b.wav?token=hush"
+    source = f"{address}/data/a%20b.wav?version=3"
     assert files.examine(source).name == "a b.wav"
     asked.clear()
     read_data, digest = await read(files, source)
@@ -436,7 +439,7 @@ async def test_http_faults(site: tuple[str, Path, list[str]]) -> None:
     (folder / "secret.wav").write_bytes(b"x")
     files = FileSources([f"{address}/data", "http://127.0.0.1:1/"], 10)
     await refused(files, f"{address}/data/gone.wav", "not_found")
-    await refused(files, f"{address}/data/broken?key=hush", "unreadable", "500")
+    await refused(files, f"{address}/data/broken", "unreadable", "500")
     await refused(files, f"{address}/data/endless", "unreadable", "size")
     await refused(files, f"{address}/data/deep/", "not_a_file")
     await refused(files, f"{address}/secret.wav", "outside_roots")
@@ -464,6 +467,65 @@ async def test_messages_keep_what_a_url_hides(memory: fsspec.AbstractFileSystem)
         with pytest.raises(SourceRejected) as caught:
             files.examine(source)
         assert "hush" not in caught.value.message
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+async def test_a_server_that_is_busy_or_out_of_order_may_be_back_in_a_moment(status: int) -> None:
+    class Busy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(status)
+
+        do_HEAD = do_GET  # noqa: N815 - the names of the library
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with serving(Busy) as address:
+        files = FileSources([address], 10)
+        with pytest.raises(SourceAway) as caught:
+            files.examine(f"{address}/a.wav")
+    assert caught.value.code == "unreadable"
+
+
+async def test_a_refused_connection_is_away_and_what_is_not_there_is_not(
+    site: tuple[str, Path, list[str]],
+) -> None:
+    address, _, _ = site
+    files = FileSources(["http://127.0.0.1:1/", address, "memory://"], 10)
+    with pytest.raises(SourceAway):
+        files.examine("http://127.0.0.1:1/a.wav")
+    for gone in (f"{address}/nothing.wav", "memory://nothing.wav"):
+        with pytest.raises(SourceRejected) as caught:
+            files.examine(gone)
+        assert type(caught.value) is SourceRejected
+
+
+async def test_a_password_in_an_address_is_refused_with_the_cure(
+    site: tuple[str, Path, list[str]],
+) -> None:
+    address, _, asked = site
+    files = FileSources([address], 10)
+    named = f"{address}/a.wav".replace("://", "://usr:hunter2@")
+    for source in (named, f"{address}/a.wav?X-Amz-Signature=hunter2", "sftp://usr:hunter2@h/a.wav"):
+        await refused(files, source, "password_in_address", "INGEST_SOURCE_OPTIONS")
+        assert list(listing([source], roots=[address])) == [source]  # passed on, to be rejected
+        with pytest.raises(SourceRejected) as caught:
+            files.examine(source)
+        assert "hunter2" not in caught.value.message
+    assert asked == []
+
+
+def test_a_root_without_its_driver_is_refused_with_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for scheme, extra in {"s3": "s3", "gs": "gcs", "abfs": "azure", "sftp": "sftp"}.items():
+        monkeypatch.setattr(drivers, "find_spec", lambda _: None)
+        for made in (lambda root: FileSources([root], 1), lambda root: FileListing([root])):
+            with pytest.raises(ConfigurationError) as caught:
+                made(f"{scheme}://place")
+            assert f'pip install "chatflow-ingest[{extra}]"' in caught.value.message
+    with pytest.raises(ConfigurationError, match="nosuchdriver"):
+        FileSources(["nosuchdriver://x"], 1)
 
 
 # --- listing ----------------------------------------------------------------------------------
@@ -520,13 +582,14 @@ def test_what_is_missing_or_odd_is_passed_on(tree: Path) -> None:
         "deep/dangling",
         "deep/pipe",
     ]
-    assert list(listing(["/nul\0", "s3://", "file://far/x"])) == ["/nul\0", "s3://", "file://far/x"]
+    odd = ["/nul\0", "nosuchdriver://", "file://far/x"]
+    assert list(listing(odd)) == odd
 
 
 def test_a_folder_larger_than_a_window_stays_in_order(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_WINDOW", 7)
+    monkeypatch.setattr(walk, "_WINDOW", 7)
     names = [f"{n:03}" for n in range(70)]
     for name in reversed(names):
         (root / name).touch()
@@ -544,9 +607,9 @@ def test_it_takes_its_paths_as_they_come(tree: Path) -> None:
 
 def test_url_folders(memory: fsspec.AbstractFileSystem) -> None:
     memory.pipe({f"/calls/{name}": b"x" for name in ("b.wav", "a.txt", "deep/c.wav")})
-    assert list(listing(["memory://calls"])) == ["memory:///calls/a.txt", "memory:///calls/b.wav"]
+    assert list(listing(["memory://calls"])) == ["memory://calls/a.txt", "memory://calls/b.wav"]
     found = list(listing(["memory://calls/"], recursive=True, glob="*.wav"))
-    assert found == ["memory:///calls/b.wav", "memory:///calls/deep/c.wav"]
+    assert found == ["memory://calls/b.wav", "memory://calls/deep/c.wav"]
     files = FileSources(["memory://calls"], 10)
     assert [files.examine(one).name for one in found] == ["b.wav", "c.wav"]
     for same in ("memory://calls/a.txt", "memory://calls/gone", "nosuchdriver://x/y"):

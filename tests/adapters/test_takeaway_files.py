@@ -13,8 +13,9 @@ from uuid import UUID
 
 import pytest
 
-from worker.adapters.takeaway import LocalTakeAway
-from worker.core.model import FileId, Leftover
+from worker.adapters.files.takeaway import LocalTakeAway
+from worker.core.model.fleet import Leftover
+from worker.core.model.ids import FileId
 from worker.errors import SourceRejected, TryLater
 
 ID = FileId(UUID("12345678-0000-5000-8000-000000000001"))

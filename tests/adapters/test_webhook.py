@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from worker.adapters.webhook import Webhooks, check_target, is_public
+from worker.adapters.webhook import SignedWebhooks, check_target, is_public
 from worker.errors import (
     ConfigurationError,
     GiveUp,
@@ -118,7 +118,7 @@ class Resolver(AbstractResolver):
 
 
 async def test_a_message_verifies_with_the_specifications_own_library(receiver: Receiver) -> None:
-    await Webhooks(SECRET, [receiver.url]).post(receiver.url, "msg_1", BODY)
+    await SignedWebhooks(SECRET, [receiver.url]).post(receiver.url, "msg_1", BODY)
     ((headers, body),) = receiver.got
     assert body == BODY
     assert headers["webhook-id"] == "msg_1"
@@ -131,7 +131,7 @@ async def test_a_message_verifies_with_the_specifications_own_library(receiver: 
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
 async def test_every_2xx_is_a_delivery(receiver: Receiver, status: int) -> None:
     receiver.says(status)
-    await Webhooks(SECRET, [receiver.url]).post(receiver.url, "msg_1", BODY)
+    await SignedWebhooks(SECRET, [receiver.url]).post(receiver.url, "msg_1", BODY)
     assert len(receiver.got) == 1
 
 
@@ -139,13 +139,13 @@ async def test_every_2xx_is_a_delivery(receiver: Receiver, status: int) -> None:
 async def test_other_answers_are_tried_again(receiver: Receiver, status: int) -> None:
     receiver.says(status)
     with pytest.raises(ServiceFault, match=f"answered {status}"):
-        await Webhooks(SECRET, [receiver.url]).post(receiver.url, "msg_1", BODY)
+        await SignedWebhooks(SECRET, [receiver.url]).post(receiver.url, "msg_1", BODY)
 
 
 async def test_a_receiver_that_is_gone_wants_no_more(receiver: Receiver) -> None:
     receiver.says(410)
     with pytest.raises(GiveUp, match="answered 410") as caught:
-        await Webhooks(SECRET, [receiver.url]).post(receiver.url, "msg_1", BODY)
+        await SignedWebhooks(SECRET, [receiver.url]).post(receiver.url, "msg_1", BODY)
     assert caught.value.code == "webhook_gone"
 
 
@@ -153,14 +153,14 @@ async def test_a_receiver_that_is_gone_wants_no_more(receiver: Receiver) -> None
 async def test_retry_after_is_read(receiver: Receiver, status: int) -> None:
     receiver.says(status, Retry_After="17")
     with pytest.raises(ServiceBusy) as caught:
-        await Webhooks(SECRET, [receiver.url]).post(receiver.url, "msg_1", BODY)
+        await SignedWebhooks(SECRET, [receiver.url]).post(receiver.url, "msg_1", BODY)
     assert caught.value.retry_after == 17
 
 
 async def test_a_redirect_is_not_followed(receiver: Receiver) -> None:
     receiver.says(302, Location=f"http://127.0.0.1:{receiver.port}/elsewhere")
     with pytest.raises(ServiceFault, match="answered 302"):
-        await Webhooks(SECRET, [receiver.url]).post(receiver.url, "msg_1", BODY)
+        await SignedWebhooks(SECRET, [receiver.url]).post(receiver.url, "msg_1", BODY)
     assert len(receiver.got) == 1
 
 
@@ -173,7 +173,7 @@ async def test_a_silent_receiver_is_given_up_for_now(receiver: Receiver) -> None
 
     receiver.answer = silent
     with pytest.raises(ServiceFault, match="no answer within"):
-        await Webhooks(SECRET, [receiver.url], timeout=0.2).post(receiver.url, "msg_1", BODY)
+        await SignedWebhooks(SECRET, [receiver.url], timeout=0.2).post(receiver.url, "msg_1", BODY)
 
 
 async def test_a_torn_connection_is_tried_again(receiver: Receiver) -> None:
@@ -184,7 +184,7 @@ async def test_a_torn_connection_is_tried_again(receiver: Receiver) -> None:
 
     receiver.answer = torn
     with pytest.raises(TryLater):
-        await Webhooks(SECRET, [receiver.url]).post(receiver.url, "msg_1", BODY)
+        await SignedWebhooks(SECRET, [receiver.url]).post(receiver.url, "msg_1", BODY)
 
 
 async def test_nobody_there_is_tried_again() -> None:
@@ -192,7 +192,7 @@ async def test_nobody_there_is_tried_again() -> None:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/hook"
         with pytest.raises(ServiceUnreachable):
-            await Webhooks(SECRET, [url]).post(url, "msg_1", BODY)
+            await SignedWebhooks(SECRET, [url]).post(url, "msg_1", BODY)
 
 
 async def test_an_unknown_name_is_tried_again() -> None:
@@ -201,19 +201,21 @@ async def test_an_unknown_name_is_tried_again() -> None:
             raise OSError(None, "no such name")
 
     with pytest.raises(ServiceUnreachable):
-        await Webhooks(SECRET, resolver=Nowhere([])).post("https://gone.example/", "msg_1", BODY)
+        await SignedWebhooks(SECRET, resolver=Nowhere([])).post(
+            "https://gone.example/", "msg_1", BODY
+        )
 
 
 async def test_without_a_secret_nothing_is_sent(receiver: Receiver) -> None:
     with pytest.raises(TryLater, match="INGEST_WEBHOOK_SECRET"):
-        await Webhooks(None, [receiver.url]).post(receiver.url, "msg_1", BODY)
+        await SignedWebhooks(None, [receiver.url]).post(receiver.url, "msg_1", BODY)
     assert receiver.got == []
 
 
 @pytest.mark.parametrize("secret", ["whsec_!!x", "whsec_", "whsec_é"])
 def test_a_bad_secret_is_refused_without_saying_it(secret: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        Webhooks(secret)
+        SignedWebhooks(secret)
     shown = "".join(traceback.format_exception(caught.value))
     assert "INGEST_WEBHOOK_SECRET" in shown
     assert secret not in shown.replace("whsec_ and base64", "")
@@ -227,7 +229,7 @@ def test_a_bad_secret_is_refused_without_saying_it(secret: str) -> None:
 )
 async def test_a_private_address_is_refused_before_anything_is_sent(host: str) -> None:
     with pytest.raises(GiveUp, match="private address") as caught:
-        await Webhooks(SECRET).post(f"https://{host}/", "msg_1", BODY)
+        await SignedWebhooks(SECRET).post(f"https://{host}/", "msg_1", BODY)
     assert caught.value.code == "webhook_refused"
 
 
@@ -235,20 +237,22 @@ async def test_a_private_address_is_refused_before_anything_is_sent(host: str) -
 async def test_a_name_with_a_private_address_is_refused(addresses: list[str]) -> None:
     resolver = Resolver(addresses)
     with pytest.raises(GiveUp, match="private address"):
-        await Webhooks(SECRET, resolver=resolver).post("https://inner.example/", "msg_1", BODY)
+        await SignedWebhooks(SECRET, resolver=resolver).post(
+            "https://inner.example/", "msg_1", BODY
+        )
     assert resolver.asked == 1
 
 
 @pytest.mark.parametrize("host", ["127.1", "2130706433", "0x7f.1", "localhost"])
 async def test_unusual_spellings_of_loopback_reach_nobody(receiver: Receiver, host: str) -> None:
     with pytest.raises((GiveUp, TryLater)):
-        await Webhooks(SECRET).post(f"https://{host}:{receiver.port}/", "msg_1", BODY)
+        await SignedWebhooks(SECRET).post(f"https://{host}:{receiver.port}/", "msg_1", BODY)
     assert receiver.got == []
 
 
 async def test_no_address_is_kept_from_one_delivery_to_the_next() -> None:
     resolver = Resolver(["127.0.0.1"])
-    webhooks = Webhooks(SECRET, resolver=resolver)
+    webhooks = SignedWebhooks(SECRET, resolver=resolver)
     for _ in range(2):
         with pytest.raises(GiveUp):
             await webhooks.post("https://rebinding.example/", "msg_1", BODY)
@@ -258,7 +262,7 @@ async def test_no_address_is_kept_from_one_delivery_to_the_next() -> None:
 async def test_an_allowed_prefix_may_be_private_and_plain(receiver: Receiver) -> None:
     resolver = Resolver(["127.0.0.1"])
     allow = [f"http://inner.example:{receiver.port}/hooks"]
-    webhooks = Webhooks(SECRET, allow, resolver=resolver)
+    webhooks = SignedWebhooks(SECRET, allow, resolver=resolver)
     await webhooks.post(f"http://inner.example:{receiver.port}/hooks/a", "msg_1", BODY)
     assert len(receiver.got) == 1
     with pytest.raises(GiveUp):
@@ -272,10 +276,10 @@ async def test_https_is_verified(tmp_path: Path) -> None:
     runner = await serve(receiver, server)
     url = f"https://hooks.example:{receiver.port}/"
     resolver = Resolver(["127.0.0.1"])
-    await Webhooks(SECRET, [url], resolver=resolver, tls=client).post(url, "msg_1", BODY)
+    await SignedWebhooks(SECRET, [url], resolver=resolver, tls=client).post(url, "msg_1", BODY)
     assert len(receiver.got) == 1
     with pytest.raises(ServiceUnreachable):
-        await Webhooks(SECRET, [url], resolver=resolver).post(url, "msg_1", BODY)
+        await SignedWebhooks(SECRET, [url], resolver=resolver).post(url, "msg_1", BODY)
     assert len(receiver.got) == 1
     await runner.cleanup()
 
@@ -412,3 +416,13 @@ def test_a_webhook_without_a_secret_is_refused_early() -> None:
     assert fault is not None
     assert "INGEST_WEBHOOK_SECRET" in fault
     assert check_target({"task": "t"}, [], has_secret=False) is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/hooks/..%2fadmin", "/hooks%2f..%2fadmin", "/hooks/%252e%252e/admin", "/hooks/..%5cadmin"],
+)
+def test_no_spelling_of_a_path_that_climbs_is_below_an_allowed_prefix(path: str):
+    allow = ["http://10.0.0.5/hooks"]
+    assert check_target({"url": f"http://10.0.0.5{path}"}, allow, has_secret=True)
+    assert check_target({"url": "http://10.0.0.5/hooks/a%2fb"}, allow, has_secret=True) is None

@@ -8,14 +8,16 @@ from websockets.asyncio.server import serve
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
-from worker.adapters import websocket
-from worker.adapters.websocket import WebsocketDialogs
-from worker.core.model import Credentials
+from worker.adapters.chatflow import websocket
+from worker.adapters.chatflow.kept_lines import Keeping
+from worker.adapters.chatflow.websocket import Opening, WebsocketDialogs
+from worker.core.model.wire import Credentials
 from worker.errors import (
     ConfigurationError,
     CredentialsRefused,
     IngestError,
     NoUploadNode,
+    Redirected,
     ServiceBusy,
     ServiceFault,
     ServiceUnreachable,
@@ -128,9 +130,7 @@ async def dialogs(service):
                 **{
                     "base_url": f"http://127.0.0.1:{service.port}/",
                     "credentials": CREDENTIALS,
-                    "question": "File upload",
-                    "message_source": "WS",
-                    "flow_uuid": None,
+                    "opening": Opening("File upload", "WS"),
                     "timeout": 20.0,
                 }
                 | changes
@@ -146,7 +146,7 @@ async def dialogs(service):
 def says(*frames):
     async def answer(socket, number):
         for frame in frames:
-            await socket.send(frame if isinstance(frame, str) else json.dumps(frame))
+            await socket.send(frame if isinstance(frame, str | bytes) else json.dumps(frame))
 
     return answer
 
@@ -168,7 +168,7 @@ async def stays_silent(socket, number):
 
 
 async def test_a_dialog_reaches_its_upload_node(service, dialogs):
-    session = await dialogs(flow_uuid="flow-9").open()
+    session = await dialogs(opening=Opening("File upload", "WS", "flow-9")).open()
     assert session.chatflow_dialog_id == "1000000000000000001"
     assert session.node.flow_uuid == "flow-1"
     assert session.node.categories[0].formats == ("wav",)
@@ -181,12 +181,6 @@ async def test_a_dialog_reaches_its_upload_node(service, dialogs):
     assert headers["cybertron-robot-key"] == "key%3Dsecret"
     assert headers["cybertron-robot-token"] == "token-secret"
     assert headers["username"] == "someone@example.org"
-
-
-async def test_credentials_are_decoded_when_asked(service, dialogs):
-    await dialogs(decode_credentials=True).open()
-    assert service.headers[0]["cybertron-robot-key"] == "key=secret"
-    assert service.questions[0]["cybertron_robot_key"] == "key=secret"
 
 
 async def test_a_user_name_in_any_script_reaches_the_service(service, dialogs):
@@ -225,9 +219,8 @@ async def test_dialogs_are_opened_at_the_same_time(service, dialogs):
     assert service.connections == 5
 
 
-async def test_only_so_many_connections_are_kept(service, dialogs, monkeypatch):
-    monkeypatch.setattr(websocket, "MOST_IDLE", 1)
-    opener = dialogs()
+async def test_only_so_many_connections_are_kept(service, dialogs):
+    opener = dialogs(keeping=Keeping(most=1))
     everybody = asyncio.Barrier(2)
 
     async def answer(socket, number):
@@ -242,9 +235,8 @@ async def test_only_so_many_connections_are_kept(service, dialogs, monkeypatch):
     assert service.connections == 3
 
 
-async def test_an_idle_connection_is_closed_after_a_while(service, dialogs, monkeypatch):
-    monkeypatch.setattr(websocket, "IDLE_SECONDS", 0.01)
-    opener = dialogs()
+async def test_an_idle_connection_is_closed_after_a_while(service, dialogs):
+    opener = dialogs(keeping=Keeping(idle=0.01))
     await opener.open()
     await service.closed.wait()
     await opener.open()
@@ -266,8 +258,7 @@ async def test_a_kept_connection_that_closes_is_replaced_within_the_call(service
     assert service.connections == 2
 
 
-async def test_after_two_silent_connections_none_is_kept_any_more(service, dialogs, monkeypatch):
-    monkeypatch.setattr(websocket, "REUSE_PATIENCE", 0.05)
+async def test_after_two_silent_connections_none_is_kept_any_more(service, dialogs):
     talked = set()
 
     async def answer(socket, number):
@@ -276,7 +267,7 @@ async def test_after_two_silent_connections_none_is_kept_any_more(service, dialo
             await says(*upload_node(number))(socket, number)
 
     service.answer = answer
-    opener = dialogs()
+    opener = dialogs(keeping=Keeping(patience=0.05))
     for _ in range(5):
         await opener.open()
     assert len(service.questions) == 7
@@ -305,7 +296,6 @@ async def test_an_error_on_a_kept_connection_is_an_error(service, dialogs):
         (says({"code": "400000", "message": "broken"}), NoUploadNode),
         (says({"type": "string", "data": "系统异常(500)", "code": "000000"}), NoUploadNode),
         (says({"code": "400000", "message": "invalid token"}), CredentialsRefused),
-        (says("{ this is no frame"), ServiceFault),
         (closes(1011), ServiceFault),
         (closes(1012), ServiceFault),
         (closes(1013), ServiceFault),
@@ -323,14 +313,108 @@ async def test_what_ends_a_dialog(service, dialogs, answer, error):
     assert type(caught.value) is error
 
 
+NOISE = ["{ this is no frame", "[1, 2]", "7", b"\x00\xff", b'{"code": "400000"}']
+
+
+async def test_noise_is_skipped_and_told_with_its_count(service, dialogs):
+    told = []
+    service.answer = says(*NOISE, *upload_node(7))
+    session = await dialogs(noise=lambda reason, count: told.append((reason, count))).open()
+    assert session.chatflow_dialog_id == "7"
+    assert [count for _, count in told] == [5]
+    assert "not JSON" in told[0][0]
+    assert not [reason for reason, _ in told if "400000" in reason or "this is" in reason]
+
+
+async def test_noise_without_end_is_bounded_by_the_deadline(service, dialogs):
+    async def answer(socket, number):
+        while True:
+            await socket.send(b"\x00" * 1000)
+            await asyncio.sleep(0)  # for sending alone lets nobody else run
+
+    told = []
+    service.answer = answer
+    with pytest.raises(ServiceFault, match=r"\d+ messages were no frames") as caught:
+        await dialogs(timeout=0.2, noise=lambda _, count: told.append(count)).open()
+    assert f"({told[0]} messages" in caught.value.message
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "opens", "asks"),
+    [("flow_jump", None, ""), ("flow_jump::x,jump_flow_uuid:flow-2", "flow-2", "File upload")],
+)
+async def test_a_jump_is_followed_on_the_same_connection(service, dialogs, words, opens, asks):
+    async def answer(socket, number):
+        if number == 1:
+            jump = [flow("002007", 1, answer=words), flow("002005", 1)]
+            await says(*accepted(1), *jump)(socket, number)
+        else:
+            late = [flow("002001", 1)] if number == 2 else []
+            await says(*late, *upload_node(number))(socket, number)
+
+    service.answer = answer
+    opener = dialogs()
+    assert (await opener.open()).chatflow_dialog_id == "2"
+    first, second = service.questions
+    assert service.connections == 1
+    assert second["segment_code"] == first["segment_code"]
+    assert second["question"] == asks
+    assert second.get("open_flow_uuid") == opens
+    assert second.get("open_flow_trigger") == ("direct" if opens else None)
+    await opener.open()
+    assert service.connections == 2  # frames of two rounds may be on their way on the first
+
+
+async def test_a_jump_is_followed_when_the_service_waits_for_it_in_silence(service, dialogs):
+    async def answer(socket, number):
+        frames = [*accepted(1), flow("002007", 1)] if number == 1 else upload_node(2)
+        await says(*frames)(socket, number)
+
+    service.answer = answer
+    assert (await dialogs().open()).chatflow_dialog_id == "2"
+
+
+async def test_a_robot_that_chats_and_falls_silent_opens_no_upload_flow(service, dialogs):
+    service.answer = says({"type": "string", "data": "Hello!", "finish": "y"})
+    with pytest.raises(NoUploadNode, match=r"CHATFLOW_FLOW_UUID.*Hello!"):
+        await dialogs().open()
+
+
+async def test_a_service_that_pings_and_never_reads_is_cut_off(service, dialogs):
+    many = b"\x89\x7d" + b"p" * 125
+
+    async def answer(socket, number):
+        socket.transport.pause_reading()
+        while not socket.transport.is_closing():
+            socket.transport.write(many * 500)
+            await socket.drain()
+
+    service.answer = answer
+    opener = dialogs(timeout=60.0)
+    with pytest.raises(ServiceFault, match="broke"):
+        await opener.open()
+    await opener.aclose()
+
+
+async def test_the_deadline_holds_where_nothing_of_ours_is_read(service, dialogs):
+    async def answer(socket, number):
+        socket.transport.pause_reading()
+
+    service.answer = answer
+    opener = dialogs(timeout=0.1)
+    with pytest.raises(ServiceFault, match="deadline"):
+        await opener.open()
+    await opener.aclose()
+
+
 async def test_silence_until_the_deadline(service, dialogs):
     service.answer = stays_silent
     with pytest.raises(ServiceFault, match="deadline"):
         await dialogs(timeout=0.1).open()
 
 
-async def test_heartbeats_while_waiting(service, dialogs, monkeypatch):
-    monkeypatch.setattr(websocket, "HEARTBEAT_EVERY", 0.01)
+async def test_heartbeats_while_waiting(service, dialogs):
     service.answer = stays_silent
 
     async def on_heartbeat(socket):
@@ -338,7 +422,8 @@ async def test_heartbeats_while_waiting(service, dialogs, monkeypatch):
             await says(*upload_node(5))(socket, 1)
 
     service.on_heartbeat = on_heartbeat
-    assert (await dialogs().open()).chatflow_dialog_id == "5"
+    opener = dialogs(keeping=Keeping(heartbeat=0.01))
+    assert (await opener.open()).chatflow_dialog_id == "5"
 
 
 async def test_frames_of_megabytes_are_read_and_larger_ones_refused(service, dialogs):
@@ -362,25 +447,28 @@ async def test_frames_of_megabytes_are_read_and_larger_ones_refused(service, dia
     ],
 )
 async def test_a_rejected_handshake(service, dialogs, status, error):
-    service.reject = Response(status, "No", Headers())
-    with pytest.raises(error, match=str(status)):
+    page = b"<html><title>Blocked</title><p>ask token-secret's owner</p></html>"
+    service.reject = Response(status, "No", Headers(), page)
+    with pytest.raises(error, match=rf"HTTP {status}: Blocked ask \[redacted\]'s owner$"):
         await dialogs().open()
 
 
 @pytest.mark.parametrize(("status", "everything"), [(429, False), (503, True)])
 async def test_a_busy_handshake(service, dialogs, status, everything):
-    service.reject = Response(status, "Busy", Headers({"Retry-After": "17"}))
-    with pytest.raises(ServiceBusy) as caught:
+    service.reject = Response(status, "Busy", Headers({"Retry-After": "17"}), b"in an hour")
+    with pytest.raises(ServiceBusy, match="in an hour") as caught:
         await dialogs().open()
     assert (caught.value.retry_after, caught.value.everything) == (17.0, everything)
 
 
-async def test_a_redirect_carries_our_headers_nowhere(service, dialogs):
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_carries_our_headers_nowhere(service, dialogs, status):
     other = Service()
     async with serve(other.handle, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        service.reject = Response(302, "Found", Headers({"Location": f"ws://127.0.0.1:{port}/"}))
-        with pytest.raises(ServiceFault, match="302"):
+        address = f"ws://127.0.0.1:{port}/dialog"
+        service.reject = Response(status, "Moved", Headers({"Location": address}))
+        with pytest.raises(Redirected, match=address):
             await dialogs().open()
     assert other.connections == 0
 
@@ -441,7 +529,7 @@ async def test_no_log_and_no_error_tells_a_credential(service, dialogs, caplog, 
     spoil(service)
     error = None
     try:
-        await dialogs().open()
+        await dialogs(timeout=0.5).open()
     except IngestError as caught:
         error = caught
     said = caplog.text + told(error)

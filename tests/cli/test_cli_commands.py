@@ -6,100 +6,23 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import closing
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
 from pyarrow import parquet
 from typer.testing import CliRunner
 
-from worker.bootstrap import open_store
+from tests.cli.desk import BATCH, CREW, EVIL, SOURCES, UNKNOWN, invoke
+from worker.adapters.database import run_lock
 from worker.cli import app
+from worker.cli.views import results_lines
 from worker.core.lifecycle import FileState, Lane
-from worker.core.model import BatchId, Contents, ErrorNote, NewBatch, Verdict, fleet
+from worker.core.model.batches import NewBatch
+from worker.core.model.ids import BatchId, run_crew
+from worker.core.model.stories import FilePlace
 from worker.core.result_line import COLUMNS
-from worker.settings import Settings
-
-BATCH = BatchId(UUID("1b58808e-40ab-5634-a31e-4052c7f0abcc"))
-UNKNOWN = str(UUID(int=9))
-EVIL = "/data/evil\x1b[2J\nname.wav"
-SOURCES = ["/data/one.wav", "/data/two.pdf", EVIL, "/data/waiting.txt"]
-CREW = fleet("default")
-
-
-@pytest.fixture
-def database(tmp_path, monkeypatch):
-    """A database of its own, and no configuration from elsewhere."""
-    monkeypatch.chdir(tmp_path)
-    for name in os.environ:
-        if name.startswith(("CHATFLOW_", "INGEST_")):
-            monkeypatch.delenv(name)
-    url = f"sqlite:///{tmp_path / 'test.db'}"
-    monkeypatch.setenv("INGEST_DATABASE_URL", url)
-    return url
-
-
-@pytest.fixture
-def store(database):
-    with closing(open_store(Settings.load())) as opened:
-        yield opened
-
-
-@pytest.fixture
-def filled(store):
-    """A batch with a file succeeded, one failed, one rejected, and one still queued."""
-    store.create_batch(NewBatch(BATCH, "default", CREW, external_key="nightly"))
-    store.add_files(BATCH, SOURCES[:3])
-    by_source = {f.source: f for f in store.claim("default", CREW, Lane.SUBMIT, 10, 60).files}
-    store.record(
-        [
-            Verdict(
-                by_source[EVIL].id,
-                by_source[EVIL].token,
-                FileState.REJECTED,
-                error=ErrorNote("empty", "the file is empty"),
-            ),
-            *(polling(by_source[source]) for source in SOURCES[:2]),
-        ]
-    )
-    by_source = {f.source: f for f in store.claim("default", CREW, Lane.POLL, 10, 60).files}
-    one, two = (by_source[source] for source in SOURCES[:2])
-    parsed = Contents('[{"text": "你好"}]', [{"text": "你好"}], "a summary")
-    store.record(
-        [
-            Verdict(one.id, one.token, FileState.SUCCEEDED, status=5, contents=parsed, asked=True),
-            Verdict(
-                two.id,
-                two.token,
-                FileState.FAILED,
-                status=6,
-                error=ErrorNote("parse_failed", "no text layer"),
-                asked=True,
-            ),
-        ]
-    )
-    store.add_files(BATCH, SOURCES[3:])
-    store.seal(BATCH)
-    return store
-
-
-def polling(file):
-    return Verdict(
-        file.id,
-        file.token,
-        FileState.POLLING,
-        wait=0.0,
-        chatflow_file_id="7",
-        counts_attempt=True,
-        deadline=60.0,
-        size=3,
-        sha256="ab" * 32,
-        category="Any",
-    )
-
-
-def invoke(*arguments):
-    return CliRunner().invoke(app, list(arguments))
+from worker.core.story import next_text
 
 
 def lines_of(*arguments):
@@ -121,11 +44,14 @@ def test_status_gives_one_json_object(filled):
     status = json.loads(result.stdout)
     assert list(status) == [
         "batch_id", "external_key", "profile", "state", "total", "counts", "started_at",
-        "finished_at", "profile_state", "profile_reason",
+        "finished_at", "profile_state", "profile_reason", "reason",
+        "attended_by", "errors", "uploads", "eta_seconds", "slow", "breakers",
     ]  # fmt: skip
     assert (status["batch_id"], status["external_key"]) == (str(BATCH), "nightly")
     assert (status["state"], status["total"]) == ("running", 4)
     assert status["counts"] == {"queued": 1, "succeeded": 1, "failed": 1, "rejected": 1}
+    assert (status["attended_by"], status["errors"]) == ("nobody", {"empty": 1, "parse_failed": 1})
+    assert set(status["uploads"]) == {"accepted", "refused", "unknown", "repeated"}
 
 
 def test_status_lists_the_newest_batch_first(filled):
@@ -139,8 +65,40 @@ def test_status_lists_the_newest_batch_first(filled):
 
 def test_status_is_told_to_a_human(filled):
     told = invoke("status", str(BATCH)).stdout
-    for word in ("running", "nightly", "queued", "succeeded", "rate", "time left"):
+    for word in ("running", "nightly", "queued", "succeeded", "rate", "time left", "nobody"):
         assert word in told
+
+
+def test_status_says_who_attends_and_what_holds_a_batch(filled):
+    filled.attend("one", None, "host:1", 60)
+    filled.attend("two", None, "host:2", 60)
+    filled.freeze("default", ["upload"], 90.0, "429 Too Many Requests")
+    told = invoke("status", str(BATCH)).stdout
+    assert "2 workers" in told
+    assert "profile frozen for 1 min" in told
+    assert "429 Too Many Requests" in told
+    assert json.loads(invoke("status", "latest", "--json").stdout)["attended_by"] == "workers"
+
+
+def test_a_killed_run_attends_to_nothing(filled):
+    batch = BatchId(uuid4())
+    filled.create_batch(NewBatch(batch, "default", run_crew(batch)))
+    filled.add_files(batch, ["/a"])
+    filled.attend("run", run_crew(batch), "host:1", 60)
+    assert json.loads(invoke("status", str(batch), "--json").stdout)["attended_by"] == "nobody"
+    assert f"run --resume {batch}" in invoke("status", str(batch)).stdout
+    with run_lock(os.environ["INGEST_DATABASE_URL"]):
+        assert json.loads(invoke("status", str(batch), "--json").stdout)["attended_by"] == "run"
+
+
+def test_the_list_says_that_there_are_more(filled):
+    for _ in range(2):
+        filled.create_batch(NewBatch(BatchId(uuid4()), "default", CREW))
+    result = invoke("status", "--limit", "2")
+    assert "--limit 0" in result.stderr
+    listed = json.loads(invoke("status", "--limit", "2", "--json").stdout)
+    assert (len(listed["batches"]), listed["more"]) == (2, True)
+    assert len(json.loads(invoke("status", "--limit", "0", "--json").stdout)["batches"]) == 3
 
 
 def test_watching_ends_with_the_batch(filled):
@@ -219,7 +177,7 @@ def test_an_output_file_is_replaced_only_by_a_whole_one(filled, tmp_path, monkey
     def breaks_off(*_):
         raise RuntimeError
 
-    monkeypatch.setattr("worker.cli.reports.write_results", breaks_off)
+    monkeypatch.setattr("worker.adapters.exports.write_results", breaks_off)
     assert isinstance(invoke("results", str(BATCH), "-o", str(output)).exception, RuntimeError)
     assert output.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir() if "results" in path.name] == ["results.jsonl"]
@@ -290,6 +248,17 @@ def test_cancel_ends_what_is_open(filled):
     assert "open files: 1" in result.stdout
     assert lines_of()[3]["state"] == "cancelled"
     assert "already" in invoke("cancel", str(BATCH)).stdout
+
+
+def test_every_command_that_says_something_says_it_as_json_too(filled):
+    said = {
+        words: json.loads(invoke(*words.split(), "--json").stdout)
+        for words in ("cancel latest", "cancel nightly", "notify replay", "db current")
+    }
+    assert (said["cancel latest"]["state"], said["cancel latest"]["cancelled"]) == ("cancelled", 1)
+    assert said["cancel nightly"]["cancelled"] == 0
+    assert said["notify replay"] == {"replayed": 0}
+    assert said["db current"]["revision"] == said["db current"]["wanted"]
 
 
 def test_retry_with_a_broker_hands_back_although_the_broker_is_away(filled, monkeypatch):
@@ -420,3 +389,87 @@ def test_doctor_finds_a_broker_that_is_away(database, monkeypatch):
     assert not broker["ok"]
     assert "127.0.0.1:1" in broker["detail"] or "refused" in broker["detail"]
     assert "hidden" not in json.dumps(checks)
+
+
+# --- what is refused before anything is written ---------------------------------------------------
+
+
+def test_files_for_a_cancelled_batch_are_refused_with_the_way_to_open_it(filled, tmp_path):
+    late = tmp_path / "late.txt"
+    late.write_text("late")
+    command = ["submit", str(late), "--external-key", "evening"]
+    batch = invoke(*command).stdout.strip()
+    invoke("cancel", batch)
+    refused = invoke(*command)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert f"retry {batch} --only cancelled" in refused.stderr
+    assert filled.status(BatchId(UUID(batch))).total == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--external-key", "x" * 2000], "external_key"),
+        (["--external-key", "\udcff"], "external_key"),
+        (["--category", "x" * 2000], "category"),
+        (["--profile", "default/x"], "profile"),
+        (["--inputs", '{"x": "' + "y" * 2_000_000 + '"}'], "inputs"),
+    ],
+)
+def test_what_no_message_could_hand_in_is_no_usage_either(filled, options, named):
+    for command in ("submit", "run"):
+        refused = invoke(command, "x.txt", *options)
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        assert named in refused.stderr
+    assert len(filled.batches()) == 1
+
+
+def test_a_refused_batch_says_why(filled):
+    refused = BatchId(uuid4())
+    filled.reject(NewBatch(refused, "default", CREW), "category: Input should be a valid string")
+    told = json.loads(invoke("status", str(refused), "--json").stdout)
+    assert (told["state"], told["reason"]) == (
+        "rejected",
+        "category: Input should be a valid string",
+    )
+    assert "valid string" in invoke("status", str(refused)).stdout
+    assert "rejected" in invoke("status").stdout
+
+
+# --- a file's story ------------------------------------------------------------------------------
+
+
+def test_an_open_file_says_what_comes_next(filled):
+    told = invoke("show", "latest", "waiting.txt").stdout
+    assert "to be uploaded as soon as somebody is free" in told
+    filled.claim("default", CREW, Lane.SUBMIT, 10, 60)
+    assert "in a worker's hands" in invoke("show", "latest", "waiting.txt").stdout
+    story = json.loads(invoke("show", "latest", "waiting.txt", "--json").stdout)
+    assert story["place"]["held"] is True
+
+
+def test_a_transcript_is_only_what_is_said(filled):
+    assert invoke("show", "latest", "one.wav", "--transcript").stdout == "\n你好\n"
+
+
+def test_results_on_a_terminal_are_a_line_a_file(filled):
+    lines = list(results_lines(filled.results(BATCH), 60))
+    assert len(lines) == 5
+    assert max(map(len, lines)) <= 60
+    assert "你好" in lines[1]
+    assert "parse_failed" in lines[2]
+
+
+SOON = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        (FilePlace(SOON, False, CREW, 0, SOON), "asked for its status in 12 s; its deadline is in"),
+        (FilePlace(SOON, False, CREW, 3, None), "after 3 calls in a row that failed"),
+        (FilePlace(SOON, True, run_crew(BATCH), 0, None), "in a run's hands"),
+    ],
+)
+def test_what_comes_next_is_told_with_its_reason(place, words):
+    assert words in next_text(FileState.POLLING, place, SOON.timestamp() - 12)

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from worker.adapters.local_files import path_of
+from worker.adapters.files.local_files import path_of
 from worker.cli.options import STDIN, database_file, inputs_object, selection
 from worker.cli.planning import foresee
-from worker.core.model import Category, Examined
+from worker.core.model.files import Examined
+from worker.core.model.wire import Category
 from worker.errors import SourceRejected, UsageError
+from worker.settings import Settings
 
 AUDIO = Category(1, "Audio", ("wav",), 2, "")
 PAPER = Category(2, "Paper", ("pdf", "txt"), 5, "")
@@ -72,7 +74,7 @@ def test_a_list_on_stdin_holds_names_as_the_system_has_them(tmp_path, monkeypatc
     stdin = io.TextIOWrapper(io.BytesIO(lines))
     monkeypatch.setattr(sys, "stdin", stdin)
     chosen = selection(["/first.wav", STDIN], None, recursive=False)
-    found = list(chosen.sources())
+    found = list(chosen.sources(Settings()))
     assert [path_of(source).name for source in found] == ["first.wav", *names]
 
 
@@ -82,7 +84,8 @@ def test_the_own_database_counts_only_when_it_is_named(tmp_path):
         path.write_bytes(b"x")
 
     def names(*paths):
-        found = selection(map(str, paths), None, recursive=False).sources(str(database))
+        settings = Settings(INGEST_DATABASE_URL=f"sqlite:///{database}")
+        found = selection(map(str, paths), None, recursive=False).sources(settings)
         return [path_of(source).name for source in found]
 
     assert names(tmp_path) == ["call.wav"]

@@ -2,11 +2,11 @@ import logging
 
 import pytest
 
-from worker.adapters.silence import silence_libraries, silent_logger
+from worker.adapters.chatflow.library_logging import silence_libraries, silent_logger
 
 
 @pytest.mark.parametrize(
-    "name", ["websockets.client", "httpx", "httpcore.http11", "aiohttp.client"]
+    "name", ["websockets.client", "httpx2", "httpcore2.http11", "aiohttp.client"]
 )
 def test_libraries_stay_silent_whatever_is_configured_later(caplog, name):
     silence_libraries()
