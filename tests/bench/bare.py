@@ -51,7 +51,7 @@ class Aiohttp:
 
 class Httpx:
     def __init__(self, transport: Any = None) -> None:
-        import httpx
+        import httpx2 as httpx
 
         self.session = httpx.AsyncClient(headers=HEADERS, transport=transport, timeout=60)
 
@@ -69,7 +69,7 @@ async def client(name: str) -> Any:
         case "aiohttp":
             made: Any = Aiohttp()
         case "httpx-aiohttp":
-            from httpx_aiohttp import AiohttpTransport
+            from httpx_aiohttp.httpx2 import AiohttpTransport
 
             made = Httpx(AiohttpTransport())
         case _:

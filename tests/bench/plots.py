@@ -20,7 +20,7 @@ import numpy as np
 
 from tests.bench.scenery import MEDIAN, P95
 from worker.core.pacing import poll_wait
-from worker.core.readiness import Sketch, next_poll
+from worker.core.ready_times import Sketch, schedule_for
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -91,9 +91,9 @@ def learned(price: float) -> Wait:
     sketch = Sketch()
     for ready in ready_times(HISTORY, seed=3):
         now = sketch
-        ages = asked_at(ready, lambda age, polls: next_poll(now, age, polls, price))  # noqa: B023
+        ages = asked_at(ready, lambda age, polls: schedule_for(now, price).wait(age, polls))  # noqa: B023 - called at once
         sketch = sketch.add(ages[-1], ages[-2] if len(ages) > 1 else 0.0)
-    return lambda age, polls: next_poll(sketch, age, polls, price)
+    return lambda age, polls: schedule_for(sketch, price).wait(age, polls)
 
 
 def best(price: float) -> Wait:

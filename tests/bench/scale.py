@@ -27,9 +27,13 @@ from sqlalchemy import Engine, create_engine, event, text
 from tests.bench import scenery
 from tests.bench.scenery import PYTHON, ROOT
 from worker.adapters.database import SqlStore, open_store
-from worker.adapters.database.migrate import upgrade
+from worker.adapters.database.engine.migrate import upgrade
 from worker.core.lifecycle import FileState, Lane
-from worker.core.model import BatchId, Claim, Contents, Crew, NewBatch, Verdict, fleet
+from worker.core.model.batches import NewBatch
+from worker.core.model.files import Claim
+from worker.core.model.ids import BatchId, Crew, fleet
+from worker.core.model.wire import Contents
+from worker.core.verdicts import Ended, StillPolling, Verdict
 
 HERE = Path(__file__).parent
 ROWS = int(os.environ.get("BENCH_SCALE", "1000000"))
@@ -113,19 +117,19 @@ def measured_queue(store: SqlStore) -> dict[str, Any]:
     return {name: timing.plain() for name, timing in timings.items()}
 
 
-def _claim(store: SqlStore, lane: Lane) -> Claim:
+def _claim(store: SqlStore, lane: Lane) -> Claim[Any]:
     claim = store.claim("default", CREW, lane, CLAIM, 120.0)
     assert len(claim.files) == CLAIM, len(claim.files)
     return claim
 
 
 def _not_yet(file: Any, token: Any) -> Verdict:
-    return Verdict(file, token, FileState.POLLING, wait=-60.0, status=4, asked=True)
+    return StillPolling(file, token, wait=-60.0, status=4)
 
 
 def _done(file: Any, token: Any) -> Verdict:
     contents = Contents(CONTENT, None, None)
-    return Verdict(file, token, FileState.SUCCEEDED, status=5, asked=True, contents=contents)
+    return Ended(file, token, FileState.SUCCEEDED, status=5, asked=True, contents=contents)
 
 
 # --- plans ---------------------------------------------------------------------------------------

@@ -20,18 +20,14 @@ from tests.crash import servers
 from tests.crash.servers import Server
 from tests.distributed.audit import Findings, audit
 from tests.distributed.fleet import QUICK, ROOT, Fleet, Process
-from worker.adapters.database import migrate, open_store
+from worker.adapters.database import open_store
+from worker.adapters.database.engine import migrate
 from worker.client import submit_batch
 from worker.simulator import running
 
 LAUNCHER = str(ROOT / "tests" / "crash" / "launcher.py")
 LEASE = 2.0
-CONSTANTS = {
-    "worker.core.rules.LEASE": LEASE,
-    "worker.core.rules.RENEW_EVERY": 0.5,
-    "worker.core.rules.SETTLE_DELAY": 1.0,
-    "worker.steps.submit.SHARE_TTL": 2.0,  # a dead worker's share of the uploads
-}
+TIMINGS = json.dumps({"lease": LEASE, "renew_every": 0.5, "settle_delay": 1.0, "share_ttl": 2.0})
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "1"))
 
 PAIRS: dict[str, tuple[Callable[[Path], Server], Callable[[Path], Server]]] = {
@@ -135,9 +131,9 @@ class CrashFleet(Fleet):
 
     def launch(self, name: str, command: str, *options: str, **wishes: Any) -> Process:
         node = ["-n", f"{name}@test"] if command == "worker" else []
-        launch = json.dumps({"constants": CONSTANTS} | wishes)
+        launch = json.dumps(wishes)
         arguments = ["-W", "ignore", LAUNCHER, "-A", "worker", command, *node, *options]
-        return self.start(name, *arguments, LAUNCH=launch)
+        return self.start(name, *arguments, LAUNCH=launch, INGEST_TIMINGS=TIMINGS)
 
     def kill(self, process: Process) -> None:
         process.kill()

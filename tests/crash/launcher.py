@@ -1,12 +1,10 @@
-"""Starts Celery with short leases and, when told so, with a death or a wrong clock built in.
+"""Starts Celery and, when told so, with a death or a wrong clock built in.
 
-The package itself knows nothing about this: constants and methods are replaced from outside,
-before anything else has read them. `LAUNCH` holds the wishes as JSON: `constants` by module and
-name, in the order in which they are to be replaced, `die` (a key of `DEATHS`), `clock` (seconds
+The package itself knows nothing about this: methods are replaced from outside, before anything
+else has read them. `LAUNCH` holds the wishes as JSON: `die` (a key of `DEATHS`), `clock` (seconds
 that the clock jumps by, again and again, back and forth).
 """
 
-import importlib
 import itertools
 import json
 import os
@@ -102,10 +100,6 @@ def _jump(seconds: float) -> None:
 
 def main() -> None:
     wishes = json.loads(os.environ.pop("LAUNCH", "{}"))
-    for place, value in wishes.get("constants", {}).items():
-        module, _, name = place.rpartition(".")
-        assert hasattr(importlib.import_module(module), name), place
-        setattr(sys.modules[module], name, value)
     if "die" in wishes:
         from worker.adapters.database.store import SqlStore
 

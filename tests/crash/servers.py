@@ -1,6 +1,7 @@
 """Private servers that may be stopped, frozen and emptied: nobody else uses them."""
 
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -9,11 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 PATIENCE = 60.0
@@ -133,20 +135,60 @@ def _check(command: list[str], **more: object) -> None:
     assert done.returncode == 0, f"{command[0]}: {done.stdout}{done.stderr}"
 
 
-def postgresql(folder: Path) -> Server:
-    """A PostgreSQL of our own; it refuses to run as root, so root lends it another account."""
-    initdb, postgres = program("initdb"), program("postgres")
-    user = "postgres" if _ROOT else None
-    if user:
-        shutil.chown(folder, user)
-    data, port = folder / "data", free_port()
+def postgresql(folder: Path, **more: str) -> Server:
+    """A PostgreSQL of our own; `more` are settings of its configuration."""
+    user = _postgres_user(folder)
     _check(
-        [initdb, "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"],
+        [program("initdb"), "-D", str(folder / "data"), "-U", "postgres", "-A", "trust",
+         "-E", "UTF8", "--no-sync"],
         cwd=folder,
         user=user,
+    )  # fmt: skip
+    return _postgres(folder, user, **more)
+
+
+def standby(folder: Path, primary: Server) -> Server:
+    """A copy of a PostgreSQL that follows it, statement by statement, and may be asked only."""
+    user = _postgres_user(folder)
+    _check(
+        [program("pg_basebackup"), "-D", str(folder / "data"), "-R", "-c", "fast",
+         "-d", make_url(primary.url).set(drivername="postgresql").render_as_string()],
+        cwd=folder,
+        user=user,
+    )  # fmt: skip
+    return _postgres(folder, user, hot_standby="on")
+
+
+def promote(server: Server) -> None:
+    """Let a standby take over."""
+    _check(
+        [program("pg_ctl"), "-D", str(server.folder / "data"), "promote", "--wait"],
+        cwd=server.folder,
+        user=server.user,
     )
-    command = [postgres, "-D", str(data), "-p", str(port), "-k", str(folder)]
-    command += ["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"]
+
+
+def _postgres_user(folder: Path) -> str | None:
+    """It refuses to run as root, so root lends it another account."""
+    if not _ROOT:
+        return None
+    user = next(name for name in ("postgres", "nobody") if _has_account(name))
+    shutil.chown(folder, user)
+    return user
+
+
+def _has_account(name: str) -> bool:
+    with suppress(KeyError):
+        return bool(pwd.getpwnam(name))
+    return False
+
+
+def _postgres(folder: Path, user: str | None, **more: str) -> Server:
+    port = free_port()
+    command = [program("postgres"), "-D", str(folder / "data"), "-p", str(port), "-k", str(folder)]
+    settings = {"listen_addresses": "127.0.0.1", "max_connections": "200"} | more
+    for name, value in settings.items():
+        command += ["-c", f"{name}={value}"]
     url = f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
     return Server(url, command, lambda: _query_answers(url), folder, user=user)
 
@@ -185,12 +227,16 @@ def redis(
     return Server(f"redis://127.0.0.1:{port}/0", command, lambda: _port_answers(knock), folder)
 
 
-def rabbitmq(folder: Path) -> Server:
-    """A RabbitMQ node of our own, with a name server of its own for Erlang's nodes."""
+def rabbitmq(folder: Path, tls: tuple[Path, Path] | None = None) -> Server:
+    """A RabbitMQ node of our own, with a name server of its own for Erlang's nodes.
+
+    Args:
+        tls: certificate and key; it then listens behind TLS alone.
+    """
     port, distribution, names = free_port(), free_port(), free_port()
     plugins, configuration = folder / "plugins", folder / "rabbitmq.conf"
     plugins.write_text("[].\n")
-    configuration.write_text(f"listeners.tcp.default = 127.0.0.1:{port}\n")
+    configuration.write_text(_listener(port, tls))
     environment = {
         "HOME": str(folder),
         "ERL_EPMD_PORT": str(names),
@@ -207,7 +253,7 @@ def rabbitmq(folder: Path) -> Server:
         "RABBITMQ_PID_FILE": str(folder / "rabbit.pid"),
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none",
     }
-    url = f"amqp://guest:guest@127.0.0.1:{port}//"
+    url = f"{'amqps' if tls else 'amqp'}://guest:guest@127.0.0.1:{port}//"
     # The name server runs beside the node; left to itself the node would leave one behind.
     epmd = subprocess.Popen(
         [program("epmd"), "-port", str(names), "-address", "127.0.0.1"],
@@ -216,7 +262,18 @@ def rabbitmq(folder: Path) -> Server:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    return Server(url, [_rabbit()], lambda: _amqp_answers(url), folder, environment, None, epmd)
+    answers = partial(_port_answers, port) if tls else partial(_amqp_answers, url)
+    return Server(url, [_rabbit()], answers, folder, environment, None, epmd)
+
+
+def _listener(port: int, tls: tuple[Path, Path] | None) -> str:
+    if tls is None:
+        return f"listeners.tcp.default = 127.0.0.1:{port}\n"
+    chain, key = tls
+    return (
+        f"listeners.tcp = none\nlisteners.ssl.default = 127.0.0.1:{port}\n"
+        f"ssl_options.certfile = {chain}\nssl_options.keyfile = {key}\n"
+    )
 
 
 def _rabbit() -> str:

@@ -1,6 +1,7 @@
 """Holds what the service was sent against what the database says became of it."""
 
 from collections import Counter, defaultdict
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -9,10 +10,14 @@ from uuid import UUID
 from sqlalchemy import select
 
 from tests.distributed.fleet import Fleet
-from worker.adapters.database.engine import parse, single
-from worker.adapters.database.tables import files, results, uploads
+from tests.stories import story_faults
+from worker.adapters.database import open_store
+from worker.adapters.database.engine.engines import parse, single
+from worker.adapters.database.tables import file_events, files, results, uploads
+from worker.cli.audit import examined
 from worker.core.lifecycle import FileState
-from worker.core.model import UploadState
+from worker.core.model.files import UploadState
+from worker.core.model.ids import BatchId
 
 SETTLED = {FileState.SUCCEEDED, FileState.PARTIAL}
 COUNTED = {UploadState.ACCEPTED, UploadState.REFUSED, UploadState.UNKNOWN}
@@ -36,23 +41,35 @@ class Findings:
         )
 
 
-def audit(fleet: Fleet, batch: UUID, handed_in: list[str]) -> Findings:
-    """Compare the service's ledger with the database, file by file. Names must be unique."""
+def audit(fleet: Fleet, batch: UUID | None, handed_in: list[str]) -> Findings:
+    """Compare the service's ledger with the database, file by file. Names must be unique.
+
+    Args:
+        batch: the one to look at; None for all that there are.
+        handed_in: the sources that must be there.
+    """
+    chosen = select(files) if batch is None else select(files).where(files.c.batch_id == batch)
     engine = single(parse(fleet.database_url))
     try:
         with engine.connect() as connection:
-            rows = connection.execute(select(files).where(files.c.batch_id == batch)).all()
+            rows = connection.execute(chosen).all()
             said = {row.file_id: row for row in connection.execute(select(results))}
             kept: dict[UUID, list[Any]] = defaultdict(list)
             for row in connection.execute(select(uploads).order_by(uploads.c.attempt)):
                 kept[row.file_id].append(row)
+            told: dict[UUID, list[Any]] = defaultdict(list)
+            for row in connection.execute(select(file_events).order_by(file_events.c.id)):
+                told[row.file_id].append(row)
     finally:
         engine.dispose()
+    with closing(open_store(fleet.database_url)) as store:
+        account = examined(store.audited(batch and BatchId(batch)))
     taken: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for entry in fleet.simulator.ledger()["uploads"]:
         if entry["taken"]:
             taken[entry["file_name"]].append(entry)
     found = Findings(files=len(rows))
+    found.faults += [f"{fault['source']}: {fault['fault']}" for fault in account.faults]
     _names(found, [row.source for row in rows], handed_in)
     for row in rows:
         ours, theirs = kept[row.id], taken[row.name]
@@ -61,6 +78,7 @@ def audit(fleet: Fleet, batch: UUID, handed_in: list[str]) -> Findings:
         found.unknown += sum(upload.state == UploadState.UNKNOWN for upload in ours)
         found.poisoned += row.error_code == "poison"
         faults = [*_state(row), *_ledger(row, ours, theirs), *_contents(row, said, theirs)]
+        faults += story_faults(told[row.id], FileState(row.state))
         found.faults += [f"{row.name}: {fault}" for fault in faults]
     return found
 

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from itertools import cycle
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -12,12 +13,15 @@ import pytest
 from kombu import Connection
 from redis import Redis
 
+from tests import standins
 from tests.distributed.fleet import PAIRS, QUICK, Fleet
 from worker.adapters.database import open_store
 from worker.simulator import running
 
 QUEUES = ("celery", "ingest.submit", "ingest.poll", "ingest.notify")
 MARK = "chatflow-ingest-tests"
+DATABASES = {"postgresql": "postgres_url", "mariadb": "mariadb_url", "sqlite": "sqlite_url"}
+CORNERS = {"redis": "redis_corner", "rabbitmq": "rabbitmq_corner", "fakeredis": "redis_corner"}
 
 
 def _elsewhere(url: str, path: str) -> str:
@@ -28,8 +32,11 @@ def _elsewhere(url: str, path: str) -> str:
 def redis_corner() -> Iterator[Callable[[str], str]]:
     """Finds a numbered database of a Redis that nobody uses, and empties it at the end."""
     found: dict[str, str] = {}
+    in_turn = cycle(range(1, 16))
 
     def corner(server: str) -> str:
+        if standins.is_fakeredis(server):
+            return _elsewhere(server, str(next(in_turn)))
         if server not in found:
             found[server] = next(filter(_take_corner, _corners(server)), "")
         if not found[server]:
@@ -103,10 +110,9 @@ def make_fleet(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Calla
 
         def make(pair: str) -> Fleet:
             database, broker = pair.split("-")
-            names = {"postgresql": "postgres_url", "mariadb": "mariadb_url"}
             server = request.getfixturevalue(f"{broker}_url")
-            corner = request.getfixturevalue(f"{broker}_corner")(server)
-            url = request.getfixturevalue(names[database])
+            corner = request.getfixturevalue(CORNERS[broker])(server)
+            url = request.getfixturevalue(DATABASES[database])
             _forget_messages(corner)
             simulator = exits.enter_context(running(QUICK))
             store = open_store(url)
@@ -124,5 +130,11 @@ def fleet(request: pytest.FixtureRequest, make_fleet: Callable[[str], Fleet]) ->
 
 @pytest.fixture
 def one_fleet(make_fleet: Callable[[str], Fleet]) -> Fleet:
-    """A fleet on one pair, for what has nothing to do with the servers."""
+    """A fleet on one pair, for what is the same on the other."""
     return make_fleet(PAIRS[0])
+
+
+@pytest.fixture
+def bare_fleet(make_fleet: Callable[[str], Fleet]) -> Fleet:
+    """A fleet that needs no server, for what has nothing to do with the servers at all."""
+    return make_fleet("sqlite-fakeredis")

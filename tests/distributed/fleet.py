@@ -19,6 +19,7 @@ from uuid import UUID
 import pytest
 from celery import Celery
 
+from tests.warm import Warm, run
 from worker.adapters.database import SqlStore
 from worker.errors import IngestError
 from worker.simulator import RunningSimulator
@@ -40,6 +41,7 @@ ANYTHING = [
 """One category; a dialog has room for five files, so that every batch needs several."""
 
 QUICK = {
+    "strict": True,
     "categories": ANYTHING,
     "time_to_ready": {"kind": "fixed", "seconds": 0.2},
     "parse_content": {"shape": "json", "segments": [{"text": "words of {file_name}"}]},
@@ -64,7 +66,7 @@ class Process:
         self.name = name
         self.log = folder / f"{name}.log"
         with self.log.open("ab") as output:
-            self.popen = subprocess.Popen(
+            self.popen = Warm(
                 command,
                 cwd=folder,
                 env=environment,
@@ -185,14 +187,12 @@ class Fleet:
 
     def run(self, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Run a command of this installation to its end."""
-        return subprocess.run(
+        return run(
             [sys.executable, *command],
             cwd=self.folder,
             env=self.environment | more,
-            capture_output=True,
             text=True,
             timeout=PATIENCE,
-            check=False,
         )
 
     def cli(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:

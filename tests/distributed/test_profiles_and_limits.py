@@ -6,7 +6,7 @@ from sqlalchemy import update
 
 from tests.distributed.audit import audit
 from tests.distributed.fleet import KEY, QUICK, TOKEN, USER, wait_for
-from worker.adapters.database.engine import parse, single
+from worker.adapters.database.engine.engines import parse, single
 from worker.adapters.database.tables import pauses
 from worker.client import submit_batch
 from worker.simulator import running
@@ -71,8 +71,8 @@ def test_a_throttled_upload_holds_the_uploads_of_every_worker(one_fleet):
     assert {line.upload_attempts for line in fleet.store.results(batch)} == {1}
 
 
-def test_a_service_that_is_down_holds_everything_and_burns_no_file(one_fleet):
-    fleet = one_fleet
+def test_a_service_that_is_down_holds_everything_and_burns_no_file(bare_fleet):
+    fleet = bare_fleet
     down = [
         {"on": place, "do": "http", "status": 503, "retry_after": 1, "between": [0, 2]}
         for place in ("handshake", "upload", "status")
@@ -143,4 +143,6 @@ def test_a_profile_has_its_own_service_account_and_limits(one_fleet):
     assert other.summary()["uploads_taken"] == 15
     assert other.summary()["uploads_in_flight_max"] <= 2
     assert fleet.store.status(second).profile == "second"
-    assert fleet.counts(nowhere) == {"queued": 2}
+    refused = fleet.told(nowhere)
+    assert (refused["state"], refused["total"]) == ("rejected", 0)
+    assert "nobody-knows" in refused["reason"]

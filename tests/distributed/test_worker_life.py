@@ -8,16 +8,22 @@ from datetime import UTC, datetime, timedelta
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+import psutil
 import pytest
+from kombu import Connection
+from kombu.exceptions import OperationalError
 from sqlalchemy import func, make_url, select, update
 
+from tests.certificates import certificate
 from tests.crash.servers import free_port
 from tests.crash.servers import redis as private_redis
 from tests.distributed.audit import audit
 from tests.distributed.fleet import PAIRS, QUICK, wait_for
-from worker.adapters.database.engine import parse, single
+from worker.adapters.broker.options import tls_options
+from worker.adapters.database.engine.engines import parse, single
 from worker.adapters.database.tables import schedule_runs
 from worker.client import submit_batch
+from worker.core.timings import Timings
 
 SLOW = QUICK | {"faults": [{"on": "upload", "do": "slow", "seconds": 0.2}]}
 
@@ -30,6 +36,7 @@ def test_a_worker_told_to_stop_drains_and_another_goes_on(make_fleet, pair, pool
     fleet.simulator.set_scenario(SLOW)
     paths = fleet.put("file-{}.wav", 120)
     first = fleet.worker("--pool", pool, "-c", "4")
+    assert bool(psutil.Process(first.popen.pid).children()) == (pool == "prefork")
     batch = submit_batch(fleet.client(), paths)
     wait_for(lambda: fleet.simulator.summary()["uploads_taken"] >= 10, "uploads")
     began = time.monotonic()
@@ -44,6 +51,22 @@ def test_a_worker_told_to_stop_drains_and_another_goes_on(make_fleet, pair, pool
     found = audit(fleet, batch, paths)
     assert not found.faults
     assert (found.doubles, found.unknown) == (0, 0)
+
+
+def test_a_killed_workers_files_are_taken_up_long_before_their_leases_end(one_fleet):
+    fleet = one_fleet
+    slow = {"faults": [{"on": "upload", "do": "slow", "seconds": 3}]}
+    fleet.simulator.set_scenario(QUICK | slow)
+    doomed = fleet.worker()
+    paths = fleet.put("file-{}.wav", 80)
+    batch = submit_batch(fleet.client(), paths)
+    wait_for(lambda: fleet.simulator.summary()["uploads_taken"] >= 4, "uploads")
+    heir = fleet.worker()
+    doomed.kill()
+    fleet.simulator.set_scenario(QUICK)
+    fleet.await_finish(batch, within=Timings().lease * 0.7)
+    assert "worker_lost" in heir.said
+    assert not audit(fleet, batch, paths).faults
 
 
 def test_a_second_signal_ends_a_worker_at_once(one_fleet):
@@ -146,7 +169,7 @@ def test_a_due_schedule_fires_once_however_many_ticks_race(one_fleet):
     glob = "*.wav"
     stable_for = 0
     """
-    workers = [fleet.worker() for _ in range(3)]
+    workers = [fleet.worker(INGEST_LOG_LEVEL="DEBUG") for _ in range(3)]
     engine = single(parse(fleet.database_url))
     fleet.exits.callback(engine.dispose)
 
@@ -177,51 +200,20 @@ def test_a_due_schedule_fires_once_however_many_ticks_race(one_fleet):
 # --- TLS -----------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def certificate(tmp_path):
-    """A throw-away certificate for 127.0.0.1, which is its own authority."""
-    from ipaddress import ip_address
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    encoding = serialization.Encoding.PEM
-    (tmp_path / "tls.crt").write_bytes(signed.public_bytes(encoding))
-    (tmp_path / "tls.key").write_bytes(
-        key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return tmp_path / "tls.crt", tmp_path / "tls.key"
-
-
-def test_a_broker_behind_tls_is_verified(one_fleet, certificate, tmp_path):
-    chain, key = certificate
+def test_a_broker_behind_tls_is_verified(one_fleet, tmp_path):
+    chain, key = certificate(tmp_path)
     port = free_port()
-    options = ["--tls-port", str(port), "--tls-auth-clients", "no"]
+    options = ["--tls-port", str(port), "--tls-auth-clients", "no", "--requirepass", "secret"]
     options += ["--tls-cert-file", str(chain), "--tls-key-file", str(key)]
     server = private_redis(tmp_path, *options, port=0, answering=port)
     server.start()
     one_fleet.exits.callback(server.kill)
-    one_fleet.environment["INGEST_BROKER_URL"] = (
-        f"rediss://127.0.0.1:{port}/0?ssl_cert_reqs=required&ssl_ca_certs={chain}"
-    )
+    broker = f"rediss://:secret@127.0.0.1:{port}/0"
+    untrusting = Connection(broker, ssl=tls_options(broker, {}))
+    with pytest.raises(OperationalError, match="CERTIFICATE_VERIFY_FAILED"), untrusting as unknown:
+        unknown.ensure_connection(max_retries=1)
+    one_fleet.environment["INGEST_BROKER_URL"] = broker
+    one_fleet.environment["INGEST_BROKER_OPTIONS"] = json.dumps({"ssl_ca_certs": str(chain)})
     one_fleet.worker()
     batch = one_fleet.cli("submit", *one_fleet.put("file-{}.wav", 3)).stdout.strip()
     one_fleet.await_counts(batch, {"succeeded": 3})
