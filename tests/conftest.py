@@ -1,7 +1,8 @@
 """What the suites share: servers, fresh databases, and a word at the end about both.
 
 A suite that needs a server asks for one of the fixtures `postgres_url`, `mariadb_url`,
-`redis_url`, `rabbitmq_url`; without that server it is skipped, and with `CI=true` it fails.
+`redis_url`, `rabbitmq_url`; without that server it gets a stand-in (`tests/standins.py`) or is
+skipped, and with `CI=true` it fails.
 `database_url` runs a test on SQLite, PostgreSQL and MariaDB, each migrated and empty; `store` is
 the store on it.
 """
@@ -10,17 +11,22 @@ import gc
 import os
 import shutil
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import URL, create_engine, make_url, text
 
-from worker.adapters.database import SqlStore, migrate, open_store
-from worker.adapters.database.engine import parse, single
+from tests import standins
+from worker.adapters.database import SqlStore, open_store
+from worker.adapters.database.engine import migrate
+from worker.adapters.database.engine.engines import parse, single
 from worker.adapters.database.tables import metadata
 
 SERVERS = {
@@ -30,7 +36,11 @@ SERVERS = {
     "RabbitMQ": ("TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672//"),
 }
 PORTS = {"PostgreSQL": 5432, "MariaDB": 3306, "Redis": 6379, "RabbitMQ": 5672}
-_seen: dict[str, dict[str, int]] = {name: {"ran": 0, "missing": 0} for name in SERVERS}
+_seen: dict[str, Counter[str]] = {name: Counter() for name in SERVERS}
+"""How many tests ran where, or why not, in the words of the summary."""
+
+settings.register_profile("no deadline", deadline=None)  # a machine that is busy fails no test
+settings.load_profile("no deadline")
 
 
 @pytest.fixture
@@ -53,13 +63,18 @@ def _server(name: str) -> str:
     variable, default = SERVERS[name]
     url = os.environ.get(variable) or default
     if _answers(name, url):
-        _seen[name]["ran"] += 1
+        _seen[name]["on its server"] += 1
         return url
-    _seen[name]["missing"] += 1
-    word = f"no {name} server at {variable}"
+    word = f"no server at {variable}"
     if os.environ.get("CI", "").lower() == "true":
-        pytest.fail(word)
-    pytest.skip(word)
+        _seen[name][f"NOT run, {word}"] += 1
+        pytest.fail(f"{name}: {word}")
+    instead = standins.stand_in(name)
+    if instead.url is None:
+        _seen[name][f"NOT run, {word}"] += 1
+        pytest.skip(f"{name}: {word}, and {instead.word}")
+    _seen[name][f"on {instead.word}, {word}"] += 1
+    return instead.url
 
 
 @pytest.fixture
@@ -72,17 +87,38 @@ def rabbitmq_url() -> str:
     return _server("RabbitMQ")
 
 
+@pytest.fixture
+def fakeredis_url() -> str:
+    """For a test that needs a broker and does not care which."""
+    _seen["Redis"]["on fakeredis by choice"] += 1
+    return standins.fakeredis()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process that ran a share of the tests tells the one that asked for it."""
+    standins.close()
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["servers"] = {n: dict(c) for n, c in _seen.items()}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    for name, counts in getattr(node, "workeroutput", {}).get("servers", {}).items():
+        _seen[name].update(counts)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    words = [_word(name, **counts) for name, counts in _seen.items() if any(counts.values())]
-    if words:
+    lines = [f"{name}: {_words(counts)}" for name, counts in _seen.items() if counts]
+    if lines:
         terminalreporter.write_sep("-", "servers")
-        terminalreporter.write_line("; ".join(words))
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
-def _word(name: str, ran: int, missing: int) -> str:
-    if missing:
-        return f"{name}: {missing} tests NOT run, no server at {SERVERS[name][0]}"
-    return f"{name}: {ran} tests ran"
+def _words(counts: Counter[str]) -> str:
+    return "; ".join(
+        f"{count} test{'s' * (count != 1)} {where}" for where, count in sorted(counts.items())
+    )
 
 
 # --- databases -----------------------------------------------------------------------------------
@@ -113,7 +149,7 @@ def databases() -> Iterator[Callable[[str], str]]:
         return _shown(make_url(server).set(database=name))
 
     yield create
-    for server, name in created:
+    for server, name in reversed(created):  # one may have been asked for by way of another
         force = " WITH (FORCE)" if server.startswith("postgresql") else ""
         _administer(server, f"DROP DATABASE {name}{force}")
 
@@ -200,11 +236,16 @@ def open_stores(database_url: str) -> Iterator[Callable[[], SqlStore]]:
         return stores[-1]
 
     yield another
-    gc.collect()
-    taken = [store._database.engine.pool.checkedout() for store in stores]  # type: ignore[attr-defined]
+    if taken := _in_hand(stores):  # an iterator that a test left may hold one: collecting is dear
+        gc.collect()
+        taken = _in_hand(stores)
     for store in stores:
         store.close()
-    assert not any(taken), "a connection was not given back"
+    assert not taken, "a connection was not given back"
+
+
+def _in_hand(stores: list[SqlStore]) -> int:
+    return sum(store._database.engine.pool.checkedout() for store in stores)  # type: ignore[attr-defined]
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.flower_password import guard_flower
+from worker.flower.password import guard_flower
 
 START = ["celery", "-A", "worker", "flower"]
 
@@ -30,3 +30,10 @@ def test_a_choice_is_left_alone(arguments, environment):
     before = dict(environment)
     assert guard_flower(arguments, environment) is None
     assert environment == before
+
+
+@pytest.mark.parametrize("no", ["false", "0", "no", "off", "", "perhaps"])
+def test_an_open_api_that_is_not_asked_for_is_no_choice(no):
+    environment = {"FLOWER_UNAUTHENTICATED_API": no}
+    assert guard_flower(START, environment)
+    assert environment["FLOWER_BASIC_AUTH"]

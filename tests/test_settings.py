@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 import pytest
 
+from worker.adapters.database import open_store
+from worker.core.timings import Timings
 from worker.errors import ConfigurationError
 from worker.settings import Settings
+from worker.settings.service import ServiceSettings
 
 SERVICE = {
     "CHATFLOW_BASE_URL": "https://chatflow.example.com/",
@@ -124,6 +129,26 @@ def test_a_profile_differs_where_its_table_says_so(environment, tmp_path):
     assert settings.profile_names() == ["default", "calls"]
 
 
+@pytest.mark.parametrize("text", ["5,7,8", " 8, 7,5 ", "7,5,8,8"])
+def test_status_8_may_be_added_to_the_successes(environment, text):
+    assert environment().success_statuses == (5, 7)
+    assert environment(CHATFLOW_SUCCESS_STATUSES=text).success_statuses == (5, 7, 8)
+
+
+@pytest.mark.parametrize("text", ["8", "5,8", "5,7,6", "5;7", "all", "5,7,8.0", "5,7,"])
+def test_other_successes_are_refused_at_the_start(environment, text):
+    with pytest.raises(ConfigurationError, match="CHATFLOW_SUCCESS_STATUSES: write 5,7"):
+        environment(CHATFLOW_SUCCESS_STATUSES=text)
+
+
+@pytest.mark.parametrize("value", ["[5, 7, 8]", '"5,7,8"'])
+def test_a_profile_has_successes_of_its_own(environment, tmp_path, value):
+    path = profiles(tmp_path, f"[profiles.ocr]\nsuccess_statuses = {value}\n")
+    settings = environment(**SERVICE, INGEST_PROFILES=path)
+    assert settings.profile("ocr").success_statuses == (5, 7, 8)
+    assert settings.profile().success_statuses == (5, 7)
+
+
 def test_credentials_do_not_follow_a_profile_to_another_address(environment, tmp_path):
     path = profiles(tmp_path, '[profiles.other]\nbase_url = "https://other.example.com"\n')
     settings = environment(**SERVICE, INGEST_PROFILES=path)
@@ -169,3 +194,178 @@ def test_no_repr_shows_a_secret(environment):
     shown = repr(settings) + repr(settings.profile()) + repr(settings.profile().credentials())
     for secret in ("key%3D", "token%3D", "somebody@example.com", "hidden"):
         assert secret not in shown
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "whsec_",
+        "whsec_!!!",
+        "whsec_" + "A" * 28,  # 21 bytes
+        "whsec_" + "A" * 88,  # 66 bytes
+        "whsec_" + "-_" * 16,  # base64 for addresses, of which the library drops two characters
+        "whsec_" + "A" * 31,  # not padded
+        "whsec_" + "A" * 16 + " " + "A" * 16,
+        "A" * 32,
+    ],
+)
+def test_a_webhook_secret_that_signs_with_another_key_is_refused(monkeypatch, secret):
+    monkeypatch.setenv("INGEST_WEBHOOK_SECRET", secret)
+    with pytest.raises(ConfigurationError, match="INGEST_WEBHOOK_SECRET") as refused:
+        Settings.load()
+    assert secret == "whsec_" or secret not in str(refused.value)
+
+
+def test_a_webhook_secret_of_24_to_64_bytes_is_taken(monkeypatch):
+    for size in (24, 48, 64):
+        monkeypatch.setenv("INGEST_WEBHOOK_SECRET", "whsec_" + b64encode(bytes(size)).decode())
+        assert Settings.load().webhook_secret is not None
+
+
+BOUNDED = {
+    "rate_limit": ["0", "-5", "inf", "nan", "9" * 400, "1e-9", "1000001"],
+    "poll_rate_limit": ["0", "inf"],
+    "poll_deadline": ["0", "-1", "inf", "nan", "1000000000000"],
+    "dialog_timeout": ["0", "inf", "nan", "1e9"],
+    "max_concurrent_uploads": ["0", "-1", "100000000000000000000", "1.5", "1e20"],
+    "max_upload_attempts": ["0", "1000000", "9" * 5000],
+    "max_file_bytes": ["0", "-1", "9" * 5000, "1" + "0" * 30],
+    "poll_price": ["0", "inf", "nan"],
+    "unreachable_after": ["0", "inf", "nan"],
+    "break_after": ["0", "-1", "1.5", "1000001", "9" * 5000],
+    "reuse_results": ["0", "-1", "inf", "4000d", "9" * 40, "a month"],
+}
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_a_number_has_bounds_as_a_variable_and_as_its_twin(monkeypatch, tmp_path, name):
+    variable = str(ServiceSettings.model_fields[name].alias)
+    for value in BOUNDED[name]:
+        monkeypatch.setenv(variable, value)
+        with pytest.raises(ConfigurationError, match=variable) as refused:
+            Settings.load()
+        assert len(str(refused.value)) < 300
+    monkeypatch.delenv(variable)
+    profiles = tmp_path / "profiles.toml"
+    monkeypatch.setenv("INGEST_PROFILES", str(profiles))
+    for value in BOUNDED[name]:
+        for written in (value, f'"{value}"'):
+            profiles.write_text(f"[profiles.second]\n{name} = {written}\n")
+            with pytest.raises(ConfigurationError, match="INGEST_PROFILES"):
+                Settings.load().profile("second", complete=False)
+
+
+def test_a_switch_is_no_number(monkeypatch, tmp_path):
+    profiles = tmp_path / "profiles.toml"
+    profiles.write_text("[profiles.second]\nmax_concurrent_uploads = true\n")
+    monkeypatch.setenv("INGEST_PROFILES", str(profiles))
+    with pytest.raises(ConfigurationError, match=r"max_concurrent_uploads|CONCURRENT"):
+        Settings.load().profile("second", complete=False)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:secret@h:notaport/x",
+        "postgresql://u:secret@h:99999/x",
+        "postgresql+foo://u:secret@h/x",
+        "postgresql+psycopg2://u:secret@h/x",
+        "mysql+mysqldb://u:secret@h/x",
+        "sqlite+aiosqlite:///x.db",
+        "sqlite://",
+    ],
+)
+def test_a_database_address_that_can_not_work_is_refused_in_one_line(monkeypatch, url):
+    monkeypatch.setenv("INGEST_DATABASE_URL", url)
+    with pytest.raises(ConfigurationError, match="INGEST_DATABASE_URL") as refused:
+        open_store(Settings.load().database_url)
+    assert "secret" not in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_a_file_of_settings_that_is_no_text_is_named(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(b"CHATFLOW_QUESTION=\xff\n")
+    with pytest.raises(ConfigurationError, match=r"\.env"):
+        Settings.load()
+
+
+@pytest.mark.parametrize("kind", ["no text", "dangling link"])
+def test_a_secret_that_can_not_be_read_is_named(monkeypatch, tmp_path, kind):
+    secret = tmp_path / "CHATFLOW_ROBOT_TOKEN"
+    if kind == "no text":
+        secret.write_bytes(b"\xff\xfe")
+    else:
+        secret.symlink_to(tmp_path / "gone")
+    monkeypatch.setenv("INGEST_SECRETS_DIR", str(tmp_path))
+    with pytest.raises(ConfigurationError, match="CHATFLOW_ROBOT_TOKEN"):
+        Settings.load()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["profiles = 5", "profiles = [1]", "[profiles]\nx = 5", "x = " + "[" * 5000 + "]" * 5000],
+)
+def test_a_profiles_file_of_another_shape_is_refused(monkeypatch, tmp_path, text):
+    profiles = tmp_path / "profiles.toml"
+    profiles.write_text(text)
+    monkeypatch.setenv("INGEST_PROFILES", str(profiles))
+    with pytest.raises(ConfigurationError, match="INGEST_PROFILES"):
+        Settings.load()
+
+
+def test_timings_are_set_by_name_and_hold_the_others(monkeypatch):
+    monkeypatch.setenv("INGEST_TIMINGS", '{"lease": 30, "renew_every": 5}')
+    assert Settings.load().timings == Timings(lease=30.0, renew_every=5.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ('{"leese": 30}', "leese"),
+        ('{"lease": "long"}', "lease"),
+        ('{"lease": 30}', "renew_every"),
+        ("30", "INGEST_TIMINGS"),
+        ("soon", "JSON object"),
+    ],
+)
+def test_timings_that_make_no_sense_are_refused_by_name(monkeypatch, text, word):
+    monkeypatch.setenv("INGEST_TIMINGS", text)
+    with pytest.raises(ConfigurationError, match=word):
+        Settings.load()
+
+
+SOURCE_OPTIONS = '{"s3": {"endpoint_url": "http://minio:9000", "secret": "hunter2!"}}'
+
+
+@pytest.mark.parametrize("as_file", [False, True])
+def test_options_of_sources_are_json_or_a_file_of_it(environment, tmp_path, as_file):
+    (tmp_path / "options.json").write_text(SOURCE_OPTIONS)
+    settings = environment(INGEST_SOURCE_OPTIONS="options.json" if as_file else SOURCE_OPTIONS)
+    assert settings.source_options.of("s3://calls/a.wav")["endpoint_url"] == "http://minio:9000"
+    assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("nowhere.json", "No such file"),
+        ('{"s3": hunter2!}', "JSON object"),
+        ('{"s3": "hunter2!"}', "s3: write a JSON object"),
+        ('{"sftp://me:hunter2!@host": {}}', "secret"),
+        ('["hunter2!"]', "INGEST_SOURCE_OPTIONS"),
+    ],
+)
+def test_options_of_sources_that_make_no_sense_are_refused_unsaid(environment, text, word):
+    (fault,) = faults(environment, INGEST_SOURCE_OPTIONS=text)
+    assert fault.startswith("INGEST_SOURCE_OPTIONS")
+    assert word in fault
+    assert "hunter2" not in fault
+
+
+def test_a_root_with_a_password_is_refused_with_the_cure(environment):
+    for root in ("sftp://me:hunter2!@host/in", "https://h/in?sig=hunter2!"):
+        (fault,) = faults(environment, INGEST_ROOTS=f"/data,{root}")
+        assert "INGEST_ROOTS" in fault
+        assert "INGEST_SOURCE_OPTIONS" in fault
+        assert "hunter2" not in fault

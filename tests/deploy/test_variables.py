@@ -8,11 +8,11 @@ import pytest
 from pydantic import TypeAdapter
 
 from tests.deploy import deploy_files
-from worker import settings
 from worker.settings import Settings
+from worker.settings.variables import variables
 
-NAMES = {name for name, _, _ in settings.variables()}
-DEFAULTS = {name: default for name, default, _ in settings.variables()}
+NAMES = {name for name, _, _ in variables()}
+DEFAULTS = {name: default for name, default, _ in variables()}
 SECRETS = {
     "CHATFLOW_ROBOT_KEY", "CHATFLOW_ROBOT_TOKEN", "CHATFLOW_USERNAME",
     "INGEST_DATABASE_URL", "INGEST_BROKER_URL",
