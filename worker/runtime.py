@@ -116,6 +116,7 @@ class Runtime:
         self._background: list[Future[None]] = []
         self._stop: Stopping = self._portal.call(Stopping)
         self._recorder: Recorder = self._portal.call(Recorder, store)
+        self._sweep = self._sweeping()
         self._unknown: dict[str, float] = {}  # profiles that only others know, and since when
         self._keep("record", self._recorder.run, every=0.1, stop=None)  # replies come to the end
         self._keep("learn", self._share_experience, every=SHARE_EVERY, stop=self._stop)
@@ -124,6 +125,17 @@ class Runtime:
         # In a thread of its own: a busy event loop must not pass for a dead worker.
         self._beating = Thread(target=self._beat_on, name="beat", daemon=True)
         self._beating.start()
+
+    def _sweeping(self) -> sweep.Sweep:
+        return sweep.Sweep(
+            self.store,
+            self._waker,
+            self.telemetry,
+            self.settings.timings.wake_again,
+            notifies=self._crew is None,
+            mine=self._is_mine,
+            busy=self._is_busy,
+        )
 
     # --- signs of life ---
 
@@ -180,18 +192,8 @@ class Runtime:
 
         Blocking; repeating it does no harm. Raises StoreUnavailable.
         """
-        if sweep.finish(self.store, self.telemetry):
+        if self._sweep.once():
             self._on_finished()
-        self.store.wake_waiting()
-        if self._crew is None and self.store.notifications_due():
-            self._waker.wake_notify()
-        sweep.wake_due(
-            self.store,
-            self._waker,
-            self.settings.timings.wake_again,
-            mine=self._is_mine,
-            busy=self._is_busy,
-        )
 
     def deliver(self) -> None:
         """Deliver the notifications that are due."""

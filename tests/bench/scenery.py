@@ -29,6 +29,8 @@ P95 = float(os.environ.get("BENCH_READY_P95", "6"))
 UPLOADS = 8
 """Uploads in flight, the same for all."""
 PER_DIALOG = 5
+UPLOAD_SECONDS = float(os.environ.get("BENCH_UPLOAD_SECONDS", "0"))
+"""How long the service takes to answer an upload: 0.5 makes a trickle of 16 files a second."""
 WARM_FILES = 5
 
 POSTGRES = os.environ.get("TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
@@ -55,6 +57,11 @@ time_to_ready = {{ kind = "fixed", seconds = 0.2 }}
 
 [limits]
 enforce_places = true
+
+[[faults]]
+do = "slow"
+on = "upload"
+seconds = {UPLOAD_SECONDS}
 """
 
 

@@ -103,6 +103,10 @@ class Bench:
         self.submit(files)
         return batch, sorted(self.claim(Lane.POLL, files).files, key=lambda file: file.source)
 
+    def wake_released(self) -> int:
+        """Make due what waits no longer, as a sweep does; returns how many files."""
+        return self.store.wake_released(self.store.released())
+
     def rows(self, statement: str, **values: Any) -> list[Any]:
         return self.store._database.read(lambda tx: list(tx.run(text(statement), values)))
 

@@ -40,7 +40,7 @@ def test_what_an_open_breaker_holds_waits_queued_and_says_why(bench: Bench):
     assert (line.state, line.error_code) == (FileState.QUEUED, "breaker_open")
     assert "Audio" in line.error_message
     assert bench.claim().files == ()
-    assert bench.store.wake_waiting() == 0
+    assert bench.wake_released() == 0
     (found,) = bench.store.details(batch).breakers
     assert (found.category, found.code, found.failures) == ("Audio", "parse_failed", 3)
     assert 50 < found.canary_in <= 60
@@ -62,16 +62,16 @@ def test_one_canary_an_interval_goes_ahead_and_a_good_one_frees_the_others(bench
     trip(bench)
     ask(bench, bench.claim().files)
     canary_is_due(bench)
-    assert bench.store.wake_waiting() == 1
+    assert bench.wake_released() == 1
     (canary,) = bench.claim().files
     assert canary.source == "/in/00000.wav"
     assert ask(bench, [canary]) == frozenset()
     assert ask(bench, [canary]) == frozenset()
-    assert bench.store.wake_waiting() == 0
+    assert bench.wake_released() == 0
     assert bench.store.heard_of(PROFILE, "Audio", "parse_failed", 3) is None
-    assert bench.store.wake_waiting() == 0
+    assert bench.wake_released() == 0
     assert bench.store.heard_of(PROFILE, "Audio", None, 3) == "closed"
-    assert bench.store.wake_waiting() == 2
+    assert bench.wake_released() == 2
     assert ask(bench, bench.claim().files) == frozenset()
     assert balanced(bench)
 
@@ -85,7 +85,7 @@ def test_a_retry_closes_it_for_its_category_or_for_all(bench: Bench):
     assert set(bench.store.overview().breakers) == {(PROFILE, "Audio")}
     bench.store.retry(batch, [FileState.FAILED], CREW)
     assert bench.store.overview().breakers == {}
-    assert bench.store.wake_waiting() == 1
+    assert bench.wake_released() == 1
 
 
 def test_a_file_that_waited_long_enough_to_look_itself_waits_for_nobody_any_more(bench: Bench):
@@ -97,7 +97,7 @@ def test_a_file_that_waited_long_enough_to_look_itself_waits_for_nobody_any_more
     error = ErrorNote("upload_refused", "not now")
     bench.store.record([Requeued(file.id, file.token, 100.0, error)])
     bench.store.heard_of(PROFILE, "Audio", None, 3)
-    assert bench.store.wake_waiting() == 0, "its backoff is not over"
+    assert bench.wake_released() == 0, "its backoff is not over"
     assert bench.claim().files == ()
 
 
@@ -107,7 +107,7 @@ def test_a_held_file_can_be_cancelled(bench: Bench):
     ask(bench, bench.claim().files)
     assert bench.store.cancel(batch) == 1
     canary_is_due(bench)
-    assert bench.store.wake_waiting() == 0
+    assert bench.wake_released() == 0
 
 
 def test_a_file_that_is_somebody_elses_by_now_is_left_alone(bench: Bench):

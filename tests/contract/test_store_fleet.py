@@ -1,5 +1,6 @@
 """Gates, budgets, the outbox and the schedules' memory."""
 
+import time
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -177,6 +178,38 @@ def test_a_holder_that_is_gone_frees_its_share(bench: Bench):
 def test_a_lowered_ceiling_holds_at_once(store: SqlStore):
     store.share(PROFILE, "a", 0, 8, 60)
     assert store.share(PROFILE, "a", 0, 3, 60) == 3
+
+
+def test_a_share_is_written_when_it_changes_or_has_been_silent_for_a_third_of_its_time(
+    bench: Bench,
+):
+    def until():
+        return bench.rows("SELECT until FROM slots")[0].until
+
+    store = bench.store
+    assert store.share(PROFILE, "a", 0, 8, 60) == 8
+    said = until()
+    assert store.share(PROFILE, "a", 5, 8, 60) == 8
+    assert until() == said, "others know all that they need"
+    assert store.share(PROFILE, "a", 5, 4, 60) == 4
+    assert until() > said
+    said = until()
+    assert store.share(PROFILE, "a", 3, 4, 100) == 4
+    assert until() > said, "less than two thirds of 100 seconds were left"
+
+
+def test_what_is_read_together_sees_one_clock(store: SqlStore):
+    first, second = store.together(lambda: (store.now(), store.now()))
+    assert first == second
+
+
+def test_what_breaks_together_leaves_nothing_open(bench: Bench):
+    with pytest.raises(ZeroDivisionError):
+        bench.store.together(lambda: bench.store.paused() or 1 / 0)
+    assert not bench.store.take_probe(PROFILE, 60)
+    first, end = bench.store.now(), time.monotonic() + 10
+    while bench.store.now() == first:
+        assert time.monotonic() < end, "the clock of the broken one is still read"
 
 
 def test_a_bucket_gives_one_seconds_calls_and_then_says_when(store: SqlStore):

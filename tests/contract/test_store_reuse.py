@@ -122,12 +122,12 @@ def test_the_same_bytes_in_one_claim_are_uploaded_once_and_the_others_wait(bench
     assert line_of(bench, files[1]).state is FileState.QUEUED
     assert line_of(bench, files[1]).error_code == "same_in_flight"
     assert bench.claim().files == ()
-    assert bench.store.wake_waiting() == 0
+    assert bench.wake_released() == 0
     sent_with_key(bench, files[0])
-    assert bench.store.wake_waiting() == 0
+    assert bench.wake_released() == 0
     ended(bench)
-    assert bench.store.wake_waiting() == 2
-    assert bench.store.wake_waiting() == 0
+    assert bench.wake_released() == 2
+    assert bench.wake_released() == 0
     woken = bench.claim().files
     assert ask(bench, *woken).reused == {files[1].id, files[2].id}
     assert bench.store.finish([files[0].batch_id]) == [files[0].batch_id]
@@ -147,7 +147,7 @@ def test_when_the_first_comes_to_nothing_the_next_goes_ahead(bench: Bench, end):
             bench.store.cancel(first.batch_id)
         case _:
             bench.store.hand_back([(first.id, first.token)])
-    assert bench.store.wake_waiting() == 2
+    assert bench.wake_released() == 2
     files = bench.claim().files
     dealt = ask(bench, *files)
     assert (len(dealt.upload), len(dealt.waiting)) == (1, len(files) - 1)

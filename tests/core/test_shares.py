@@ -1,9 +1,10 @@
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.core.shares import Share, burst, fair_share, take
+from worker.core.shares import Share, burst, fair_share, still_fits, take
 
 
 def test_a_lone_holder_has_all_and_two_halve_it():
@@ -42,6 +43,27 @@ def test_all_shares_together_never_exceed_the_ceiling(ceiling, calls):
             held[holder] = Share(holder, fair_share(others, Share(holder, 0), ceiling))
     shares = [share.share for share in held.values()]
     assert not shares or (sum(shares) == ceiling and max(shares) - min(shares) <= 1)
+
+
+@pytest.mark.parametrize(
+    ("busy", "share", "left", "fits"),
+    [
+        (0, 4, 15.0, True),
+        (4, 4, 15.0, True),
+        (4, 3, 15.0, False),  # it shrinks
+        (4, 5, 15.0, False),  # it grows
+        (5, 4, 15.0, False),  # more is in flight than others know
+        (4, 4, 9.0, False),  # it would be forgotten soon
+    ],
+)
+def test_a_share_is_said_again_when_others_could_be_wrong_about_it(busy, share, left, fits):
+    assert still_fits(Share("a", 4, 4), busy, share, left, 15.0) is fits
+
+
+def test_uploads_that_ended_after_a_share_shrank_are_said():
+    known = Share("a", 4, 6)
+    assert still_fits(known, 6, 4, 15.0, 15.0)
+    assert not still_fits(known, 5, 4, 15.0, 15.0), "others wait for these places"
 
 
 def test_a_bucket_gives_what_it_has_and_says_when_there_is_more():

@@ -159,10 +159,10 @@ class Worker:
             await sweep.probe(self.store, self._remote, profile, self.log)
 
     def _sweep(self) -> None:
-        sweep.finish(self.store, self.log)
-        if self.store.notifications_due():
-            self._broker.wake_notify()
-        sweep.wake_due(self.store, self._broker, 2.0, mine=lambda _: True, busy=self._is_busy)
+        every = sweep.Sweep(
+            self.store, self._broker, self.log, 2.0, True, lambda _: True, self._is_busy
+        )
+        every.once()
 
     def _is_busy(self, due: Due) -> bool:
         return due.lane in self._at_work

@@ -159,7 +159,7 @@ async def _once(function, *args):
     ("where", "name", "wrong"),
     [
         (submission, "from_ledger", _forgotten),
-        (sweep, "wake_due", _asleep),
+        (sweep.Sweep, "_wake", _asleep),
         (grouping, "persistently", _once),
     ],
 )

@@ -12,9 +12,10 @@ from tests.steps.scene import Scene
 from worker.core.gate import PROBE_EVERY
 from worker.core.lifecycle import BatchState, Lane
 from worker.core.model.fleet import Due
-from worker.core.model.ids import Crew, is_run
+from worker.core.model.ids import BatchId, Crew, is_run
+from worker.ports.telemetry import Telemetry
 from worker.steps import sweep
-from worker.steps.sweep import LOOK_AHEAD
+from worker.steps.sweep import LOOK_AHEAD, Sweep
 
 pytestmark = pytest.mark.anyio
 
@@ -34,8 +35,20 @@ def wake(
 ) -> list[tuple[str, ...]]:
     """Who is woken by one sweep."""
     scene.waker.woken.clear()
-    sweep.wake_due(scene.store, scene.waker, QUIET, mine=mine, busy=busy)
+    sweep_once(scene, mine=mine, busy=busy)
     return list(scene.waker.woken)
+
+
+def sweep_once(
+    scene: Scene,
+    *,
+    mine: Callable[[Crew], bool] = lambda crew: not is_run(crew),
+    busy: Callable[[Due], bool] = never,
+    telemetry: Telemetry | None = None,
+) -> list[BatchId]:
+    """Which batches one sweep finds finished."""
+    told = telemetry or scene.events
+    return Sweep(scene.store, scene.waker, told, QUIET, True, mine, busy).once()
 
 
 SUBMIT, POLL = (PROFILE, CREW, Lane.SUBMIT), (PROFILE, CREW, Lane.POLL)
@@ -48,10 +61,10 @@ async def test_a_batch_without_an_open_file_is_finished_once(scene: Scene) -> No
     bench = Bench(scene.store)
     batch, files = bench.polling(2, notify={"task": "done"})
     scene.store.record([done(files[0])])
-    assert sweep.finish(scene.store, scene.events) == []
+    assert sweep_once(scene) == []
     scene.store.record([done(files[1])])
-    assert sweep.finish(scene.store, scene.events) == [batch]
-    assert sweep.finish(scene.store, scene.events) == []
+    assert sweep_once(scene) == [batch]
+    assert sweep_once(scene) == []
     ((name, told),) = scene.events.events
     assert (name, told["batch"], told["files"], told["succeeded"]) == (
         "batch_finished", str(batch), 2, 2,
@@ -64,9 +77,9 @@ async def test_a_batch_without_an_open_file_is_finished_once(scene: Scene) -> No
 async def test_a_batch_that_is_still_handed_in_is_not_finished(scene: Scene) -> None:
     bench = Bench(scene.store)
     batch = bench.batch(0, sealed=False)
-    assert sweep.finish(scene.store, scene.events) == []
+    assert sweep_once(scene) == []
     scene.store.seal(batch)
-    assert sweep.finish(scene.store, scene.events) == [batch]
+    assert sweep_once(scene) == [batch]
 
 
 # --- what is due ---

@@ -14,9 +14,9 @@ from opentelemetry.trace import StatusCode
 from tests.fakes import failed, on_the_way, parsed
 from tests.steps.scene import Scene
 from tests.steps.test_poll import poll_on
+from tests.steps.test_sweep import sweep_once
 from worker.core.lifecycle import FileState
 from worker.settings.tracing import trace_exporters
-from worker.steps.sweep import finish
 from worker.telemetry import LogTelemetry, telling
 from worker.telemetry.tracing import TracedTelemetry, trace_of
 
@@ -50,7 +50,7 @@ async def test_the_pieces_that_two_processes_tell_are_one_trace(scene: Scene) ->
     scene.events = other.telemetry
     async with scene.worker() as worker:
         await poll_on(scene, worker)
-    finish(scene.store, other.telemetry)
+    sweep_once(scene, telemetry=other.telemetry)
     row = scene.row("a.wav")
     first, second = one.spans, other.spans
     pieces = [span for span in (*first, *second) if span.parent is not None]

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+RENEWED_AT = 2 / 3
+"""The part of its time that is left when a share that is still right is said again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Share:
@@ -32,6 +35,20 @@ def fair_share(others: Sequence[Share], mine: Share, ceiling: int) -> int:
     kept = min(mine.busy, mine.share)
     free = ceiling - sum(max(other.share, other.busy) for other in others)
     return max(0, min(max(wanted, kept), free))
+
+
+def still_fits(known: Share, busy: int, share: int, left: float, ttl: float) -> bool:
+    """Whether others still know all that they need of a holder: no need to tell them anew.
+
+    Args:
+        known: what the holder said last.
+        busy: its uploads in flight now.
+        share: what it may have in flight now.
+        left: seconds until what it said is forgotten.
+        ttl: for how many seconds it holds.
+    """
+    in_use = max(known.share, known.busy)
+    return share == known.share and max(share, busy) == in_use and left > ttl * RENEWED_AT
 
 
 def burst(rate: float) -> float:

@@ -86,8 +86,12 @@ class Queue(Protocol):
         """
         ...
 
-    def wake_waiting(self) -> int:
-        """Make due what waits for a file that is not in flight any more; returns how many."""
+    def released(self) -> list[FileId]:
+        """Files that wait for one that is not in flight any more, or may be a breaker's canary."""
+        ...
+
+    def wake_released(self, files: Sequence[FileId]) -> int:
+        """Make those of them due that still wait; returns how many."""
         ...
 
     def hand_back(

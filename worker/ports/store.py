@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from worker.core.model.files import ErrorNote
 from worker.core.model.fleet import (
@@ -21,6 +21,8 @@ from worker.ports.queue import Attendance, Breakers, Budget, Gates, Queue
 
 if TYPE_CHECKING:  # for every command imports this module, and waits for what it imports
     from worker.core.ready_times import Sketch
+
+R = TypeVar("R")
 
 
 class Outbox(Protocol):
@@ -129,6 +131,13 @@ class Store(
 
     def overview(self) -> Overview:
         """What waits in the whole installation."""
+        ...
+
+    def together(self, work: Callable[[], R]) -> R:
+        """What the work gives, whose readings of this store share one transaction and one clock.
+
+        It writes nothing, and calls the store from this thread alone.
+        """
         ...
 
     def now(self) -> float:

@@ -151,7 +151,7 @@ class Fleet(Side):
     def wake_waiting(self) -> None:
         before = {file.id for file in self.model.waiting()}
         released = self.model.released()
-        number = self.store.wake_waiting()
+        number = self.store.wake_released(self.store.released())
         woken = {key for key in before if self.world.reuse_of(key)[1] is None}
         assert number == len(woken)
         later = {key for key in released if self.model.until(self.model.files[key].next_at) > 0}

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import Row, bindparam, delete, select, update
 
 from worker.adapters.database.engine.transaction import Repository, Transaction, writes
 from worker.adapters.database.engine.types import clean
@@ -25,6 +25,20 @@ from worker.core.lifecycle import FileState
 from worker.core.model.files import ErrorNote
 from worker.core.model.ids import FileId
 from worker.core.seen import OpenBreaker
+
+_TO_PROBE = select(breakers.c.id).where(
+    breakers.c.opened_at.is_not(None), breakers.c.canary_at <= bindparam("now")
+)
+_FIRST_HELD = (
+    select(files.c.id)
+    .where(
+        files.c.waits_for == bindparam("by"),
+        files.c.lane == LATER,
+        files.c.state == FileState.QUEUED.value,
+    )
+    .order_by(files.c.turn, files.c.id)
+    .limit(1)
+)
 
 
 class BreakerStore(Repository):
@@ -96,14 +110,9 @@ def open_breakers(tx: Transaction, profile: str | None = None) -> list[OpenBreak
 
 def canaries(tx: Transaction) -> list[UUID]:
     """A held file for each breaker whose next canary is due."""
-    due = select(breakers.c.id).where(
-        breakers.c.opened_at.is_not(None), breakers.c.canary_at <= tx.now
-    )
     found: list[UUID] = []
-    for key in tx.run(due).scalars().all():
-        waiting = select(files.c.id).where(files.c.waits_for == key, files.c.lane == LATER)
-        queued = waiting.where(files.c.state == FileState.QUEUED.value)
-        found += tx.run(queued.order_by(files.c.turn, files.c.id).limit(1)).scalars().all()
+    for key in tx.run(_TO_PROBE, {"now": tx.now}).scalars().all():
+        found += tx.run(_FIRST_HELD, {"by": key}).scalars().all()
     return found
 
 

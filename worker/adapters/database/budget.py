@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Row, and_, bindparam, delete, select, update
 
-from worker.adapters.database.engine.transaction import Repository, Transaction, writes
+from worker.adapters.database.engine.transaction import Repository, Transaction, reads, writes
+from worker.adapters.database.engine.types import utcnow
 from worker.adapters.database.rows import inserted
 from worker.adapters.database.tables import buckets, budgets, slots
 from worker.core import shares
@@ -22,9 +23,8 @@ _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _LOCK_BUDGET = select(budgets).where(budgets.c.profile == bindparam("of")).with_for_update()
 _OF_PROFILE = slots.c.profile == bindparam("of")
 _FORGET = delete(slots).where(_OF_PROFILE, slots.c.until <= bindparam("now"))
-_OTHERS = select(slots).where(_OF_PROFILE, slots.c.holder != bindparam("by"))
+_SLOTS = select(slots, utcnow().label("now")).where(_OF_PROFILE)
 _MINE = and_(_OF_PROFILE, slots.c.holder == bindparam("by"))
-_SLOT = select(slots).where(_MINE)
 _KEEP = (
     update(slots)
     .where(_MINE)
@@ -43,15 +43,36 @@ _REFILL = (
 class BudgetStore(Repository):
     """Limits over the whole fleet, per profile."""
 
+    def share(self, profile: str, holder: str, busy: int, ceiling: int, ttl: float) -> int:
+        """How many uploads this holder may have in flight now."""
+        asked = (profile, holder, busy, ceiling, ttl)
+        kept = self._kept_share(*asked)
+        return self._take_share(*asked) if kept is None else kept
+
+    @reads
+    def _kept_share(
+        self, tx: Transaction, profile: str, holder: str, busy: int, ceiling: int, ttl: float
+    ) -> int | None:
+        """The share, if it is what it was and others know all about it; else it is to be taken."""
+        mine, others, silent = _holders(tx, profile, holder)
+        if mine is None or silent:
+            return None
+        known = Share(holder, mine.share, mine.busy)
+        share = shares.fair_share(others, replace(known, busy=busy), ceiling)
+        fits = shares.still_fits(known, busy, share, tx.until(mine.until), ttl)
+        return share if fits else None
+
     @writes
-    def share(
+    def _take_share(
         self, tx: Transaction, profile: str, holder: str, busy: int, ceiling: int, ttl: float
     ) -> int:
-        """How many uploads this holder may have in flight now."""
-        others = [Share(o.holder, o.share, o.busy) for o in _live_others(tx, profile, holder)]
-        mine = _slot(tx, profile, holder)
-        now = Share(holder, 0 if mine is None else mine.share, busy)
-        share = shares.fair_share(others, now, ceiling)
+        lock_budget(tx, profile)
+        mine, others, silent = _holders(tx, profile, holder)
+        if silent:
+            tx.run(_FORGET, {"of": profile, "now": tx.now})
+        share = shares.fair_share(
+            others, Share(holder, 0 if mine is None else mine.share, busy), ceiling
+        )
         values = {"share": share, "busy": busy, "until": tx.after(ttl)}
         if mine is None:
             tx.run(slots.insert(), {"profile": profile, "holder": holder, **values})
@@ -86,15 +107,17 @@ def lock_budget(tx: Transaction, profile: str) -> None:
         tx.run(_LOCK_BUDGET, {"of": profile})
 
 
-def _live_others(tx: Transaction, profile: str, holder: str) -> Sequence[Row[Any]]:
-    """The other holders that were heard of lately, with the profile's budget locked."""
-    lock_budget(tx, profile)
-    tx.run(_FORGET, {"of": profile, "now": tx.now})
-    return tx.run(_OTHERS, {"of": profile, "by": holder}).all()
-
-
-def _slot(tx: Transaction, profile: str, holder: str) -> Row[Any] | None:
-    return tx.run(_SLOT, {"of": profile, "by": holder}).one_or_none()
+def _holders(
+    tx: Transaction, profile: str, holder: str
+) -> tuple[Row[Any] | None, list[Share], bool]:
+    """This holder's row, the others that were heard of lately, and whether any row is outdated."""
+    rows = tx.run(_SLOTS, {"of": profile}).all()
+    if rows:
+        tx.looked_at(rows[0].now)
+    live = [row for row in rows if row.until > tx.now]
+    mine = next((row for row in live if row.holder == holder), None)
+    others = [Share(row.holder, row.share, row.busy) for row in live if row.holder != holder]
+    return mine, others, len(live) < len(rows)
 
 
 # --- buckets -------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from sqlalchemy import Row, Select, bindparam, delete, exists, insert, select
 
 from worker.adapters.database.breakers import canaries
 from worker.adapters.database.budget import lock_budget
-from worker.adapters.database.engine.transaction import Repository, Transaction
+from worker.adapters.database.engine.transaction import Repository, Transaction, reads, writes
 from worker.adapters.database.moves import Moves, blame, hasten
 from worker.adapters.database.rows import among, lock_files
 from worker.adapters.database.tables import LATER, breakers, files, results
@@ -34,6 +34,23 @@ _IN_FLIGHT = _SOUGHT[:2]
 _NEEDED = "id state crew lease_token reuse_key next_at finished_at service_status waits_for"
 _READ = tuple(column for column in files.c if column.name in set(_NEEDED.split()))
 
+
+def _no_longer_held() -> Select[Any]:
+    twin = files.alias("twin")
+    flying = exists().where(twin.c.id == files.c.waits_for, twin.c.state.in_(_IN_FLIGHT))
+    held = exists().where(breakers.c.id == files.c.waits_for, breakers.c.opened_at.is_not(None))
+    waiting = select(files.c.id).where(
+        files.c.waits_for.is_not(None),
+        files.c.lane == LATER,
+        files.c.state == FileState.QUEUED.value,
+        ~flying,
+        ~held,
+    )
+    return waiting.limit(bindparam("limit"))
+
+
+_RELEASED = _no_longer_held()
+
 _COPIED = [column for column in results.c if column.name != "file_id"]
 
 
@@ -44,11 +61,19 @@ class ReuseStore(Repository):
         """Give files the result of others like them, where there is one; see `ports.Queue`."""
         return self._database.write(partial(_reuse, profile=profile, wanted=wanted, within=within))
 
-    def wake_waiting(self) -> int:
-        """Make due what waits for a file that is not in flight any more; returns how many."""
-        if not (ids := self._database.read(_released)):
-            return 0
-        return self._database.write(partial(_wake, ids=ids))
+    @reads
+    def released(self, tx: Transaction) -> list[FileId]:
+        """Files that wait for one that is not in flight any more, or may be a breaker's canary."""
+        found = [*tx.run(_RELEASED, {"limit": _AT_ONCE}).scalars(), *canaries(tx)]
+        return [FileId(file) for file in found]
+
+    @writes
+    def wake_released(self, tx: Transaction, files: Sequence[FileId]) -> int:
+        """Make those of them due that still wait; returns how many."""
+        locked = lock_files(tx, files, _READ)
+        due = [row.id for row in locked.values() if row.state == FileState.QUEUED and row.waits_for]
+        hasten(tx, due)
+        return len(due)
 
 
 def _reuse(tx: Transaction, *, profile: str, wanted: Sequence[Wanted], within: float) -> Dealt:
@@ -165,31 +190,3 @@ def _copy(tx: Transaction, copies: Sequence[Mapping[str, Any]]) -> None:
     of = results.c.file_id == bindparam("from", type_=results.c.file_id.type)
     names = ["file_id", *(column.name for column in _COPIED)]
     tx.run(insert(results).from_select(names, select(to, *_COPIED).where(of)), list(copies))
-
-
-# --- the end of waiting --------------------------------------------------------------------------
-
-
-def _released(tx: Transaction) -> list[UUID]:
-    """Files that wait for one which is not in flight any more, or for a breaker that is closed.
-
-    And for each breaker whose next canary is due, one that may be it.
-    """
-    twin = files.alias("twin")
-    flying = exists().where(twin.c.id == files.c.waits_for, twin.c.state.in_(_IN_FLIGHT))
-    held = exists().where(breakers.c.id == files.c.waits_for, breakers.c.opened_at.is_not(None))
-    waiting = select(files.c.id).where(
-        files.c.waits_for.is_not(None),
-        files.c.lane == LATER,
-        files.c.state == FileState.QUEUED.value,
-        ~flying,
-        ~held,
-    )
-    return [*tx.run(waiting.limit(_AT_ONCE)).scalars(), *canaries(tx)]
-
-
-def _wake(tx: Transaction, *, ids: Sequence[UUID]) -> int:
-    locked = lock_files(tx, ids, _READ)
-    due = [row.id for row in locked.values() if row.state == FileState.QUEUED and row.waits_for]
-    hasten(tx, due)
-    return len(due)

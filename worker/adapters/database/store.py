@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from worker.adapters.database.attendants import AttendantStore
 from worker.adapters.database.audit import AuditStore
 from worker.adapters.database.batches import BatchStore
@@ -27,6 +30,8 @@ from worker.adapters.database.reuse import ReuseStore
 from worker.adapters.database.schedules import ScheduleStore
 from worker.adapters.database.status import StatusStore
 from worker.adapters.database.wakes import WakeStore
+
+R = TypeVar("R")
 
 
 class SqlStore(
@@ -66,6 +71,10 @@ class SqlStore(
     def now(self, tx: Transaction) -> float:
         """The database's clock, POSIX seconds."""
         return tx.now.timestamp()
+
+    def together(self, work: Callable[[], R]) -> R:
+        """What the work gives, whose readings of this store share one transaction and one clock."""
+        return self._database.together(work)
 
     def close(self) -> None:
         """Close every connection; the next use opens new ones."""

@@ -95,6 +95,7 @@ class Database:
         self._engine: Engine | None = None
         self.holder: UUID | None = None  # whose name the leases that are taken through it bear
         self._writing = self._one_writer()
+        self._joined = threading.local()
         _databases.add(self)
 
     def _one_writer(self) -> AbstractContextManager[Any]:
@@ -120,13 +121,27 @@ class Database:
         """After a fork: the parent's connections and locks are not ours to use or to close."""
         self._lock = threading.Lock()
         self._writing = self._one_writer()
+        self._joined = threading.local()
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.dispose(close=False)
 
     def read(self, work: Callable[[Transaction], R]) -> R:
-        """Run the work in a transaction that only reads."""
-        return self._guarded(work, writes=False)
+        """Run the work in a transaction that only reads: the one that is open, in `together`."""
+        tx: Transaction | None = getattr(self._joined, "tx", None)
+        return self._guarded(work, writes=False) if tx is None else work(tx)
+
+    def together(self, work: Callable[[], R]) -> R:
+        """Run work that calls reading methods in this thread; they share one transaction."""
+
+        def joined(tx: Transaction) -> R:
+            self._joined.tx = tx
+            try:
+                return work()
+            finally:
+                self._joined.tx = None
+
+        return self._guarded(joined, writes=False)
 
     def look(self, work: Callable[[Transaction], R]) -> R:
         """Run work that reads several times and must see one moment."""
