@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from worker.core.naming import BATCH_NAMESPACE, batch_id_for
+from worker.core.words import counted
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -93,7 +94,7 @@ def submit_batch(
 def _told(message: Mapping[str, Any], batch: UUID) -> str:
     """What Flower shows of the task: which batch it is for, and not thousands of paths."""
     names = ("profile", "category", "external_key")
-    files = f"{len(message['files'])} files"
+    files = counted(len(message["files"]), "file")
     return repr({name: message[name] for name in names} | {"batch_id": str(batch), "files": files})
 
 

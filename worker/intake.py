@@ -72,7 +72,7 @@ def _request(order: BatchOrder, message: Message, settings: Settings) -> HandInR
     """
     if order.profile not in settings.profile_names():
         raise ValueError(f"profile: there is no profile {order.profile!r}")
-    if (fault := _notify_fault(order.notify, settings)) is not None:
+    if (fault := undeliverable(order.notify, settings)) is not None:
         raise ValueError(fault)
     return HandInRequest(
         batch=BatchId(_batch_of(order, message)),
@@ -90,7 +90,11 @@ def _part(order: BatchOrder) -> Part:
     return Part(order.part or 1, order.parts or 1, str(order.hand_in or ""))
 
 
-def _notify_fault(notify: object, settings: Settings) -> str | None:
+def undeliverable(notify: object, settings: Settings) -> str | None:
+    """Why nobody could be told in this way, None when somebody can be, or nobody is to be.
+
+    Whoever hands in from a command line is held to it just as a message is.
+    """
     if notify is None:
         return None
     return check_target(
@@ -122,7 +126,7 @@ def _refused(
     fields = _readable(message)
     candidate = _NamedBatch.of(fields, message)
     notify = fields.get("notify")
-    welcome = _notify_fault(notify, settings) is None
+    welcome = undeliverable(notify, settings) is None
     row = NewBatch(
         id=candidate.id,
         profile=candidate.profile,

@@ -360,7 +360,7 @@ def test_a_revision_that_does_not_exist_is_a_usage_error(database):
 
 
 def test_replaying_nothing_is_well(store):
-    assert invoke("notify", "replay").stdout == "0 to be sent again\n"
+    assert invoke("notify", "replay").stdout == "0 notifications to be sent again\n"
 
 
 def test_doctor_says_what_is_missing(database, monkeypatch, tmp_path):

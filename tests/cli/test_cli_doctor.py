@@ -78,7 +78,7 @@ def test_a_canary_goes_all_the_way(serve, tmp_path):
     ("name", "content", "scenario", "told"),
     [
         ("gone.pdf", None, {}, "gone.pdf"),
-        ("plan.xyz", b"x", {}, "is a xyz file"),
+        ("plan.xyz", b"x", {}, "is of format xyz"),
         ("call.wav", b"x", {"path": [1, 6]}, "parse failed"),
         (
             "call.wav", b"x",

@@ -26,7 +26,7 @@ def test_nobody_at_work_is_amiss_only_where_something_waits():
     assert fleet_checks.workers(an_overview(open_files=WAITING, workers=1)).ok
     idle = fleet_checks.workers(an_overview(open_files=WAITING))
     assert not idle.ok
-    assert "7 files wait" in idle.detail
+    assert "7 open files waiting" in idle.detail
     assert idle.cure == "celery -A worker worker"
 
 

@@ -33,7 +33,7 @@ def test_retry_takes_only_the_code_that_was_named(filled, fleet_away):
 def test_retry_takes_only_the_category_and_age_that_were_named(filled, fleet_away):
     assert "nothing" in invoke("retry", "latest", "--category", "Else").stderr
     assert "nothing" in invoke("retry", "latest", "--older-than", "1h").stderr
-    assert "1 to be tried" in invoke("retry", "latest", "--category", "Any").stderr
+    assert "1 file to be tried" in invoke("retry", "latest", "--category", "Any").stderr
 
 
 def test_results_take_only_the_code_that_was_named(filled):

@@ -92,7 +92,7 @@ def test_a_sound_file_has_no_faults(file):
         ({"events": story("submitting", "succeeded")}, "can't become succeeded"),
         ({"events": story("submitting", "polling", "succeeded", "queued")}, "can't become queued"),
         ({"events": story("dreaming", states=["succeeded"])}, "dreaming"),
-        ({"upload_attempts": 2}, "2 uploads were counted"),
+        ({"upload_attempts": 2}, "uploads counted: 2, and the ledger has 1"),
         ({"chatflow_file_id": "cf-9"}, "points to cf-9"),
         ({"uploads": ()}, "no upload of it was accepted"),
         (
@@ -167,7 +167,7 @@ def test_lost_replies_are_counted_apart():
 def test_batches_must_have_all_their_files_and_an_end():
     batch = AuditedBatch(DONE.batch_id, BatchState.FINISHED, True, True, range(3), 3, 0)
     assert list(batch_faults(batch)) == []
-    assert "3 files were handed in, and there are 2" in list(batch_faults(replace(batch, files=2)))
+    assert "handed in: 3 files, and there are 2" in list(batch_faults(replace(batch, files=2)))
     assert len(list(batch_faults(replace(batch, open_files=1, ended=False)))) == 2
     running = replace(batch, state=BatchState.RUNNING, ended=False, open_files=2)
     assert list(batch_faults(running)) == []

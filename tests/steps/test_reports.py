@@ -56,6 +56,7 @@ async def test_the_unforeseen_is_reported(verdict, events):
     log = Events()
     await a_context(log).record(POLLED, verdict)
     assert log.names == events
+    assert all(each["file_name"] == POLLED.name for _, each in log.events)
 
 
 def a_context(log):
@@ -75,7 +76,8 @@ async def test_a_files_end_is_told_once_with_its_figures():
         ("chatflow_ingest_lag_seconds", "default"): 1,
     }
     told = {
-        "profile": "default", "batch": str(POLLED.batch_id), "file": str(FILE), "state": "failed",
+        "profile": "default", "batch": str(POLLED.batch_id), "file": str(FILE),
+        "file_name": POLLED.name, "state": "failed",
         "code": "parse_failed", "seconds": 4.25, "polls": 3,
     }  # fmt: skip
     assert log.events == [("file_ended", told)]

@@ -72,7 +72,13 @@ def chatflow_ingest(
     ] = False,
     verbose: Annotated[
         int,
-        typer.Option("--verbose", "-v", count=True, help="Log what is done; -vv: every detail."),
+        typer.Option(
+            "--verbose",
+            "-v",
+            count=True,
+            show_default=False,
+            help="Log what is done; -vv: every detail.",
+        ),
     ] = 0,
 ) -> None:
     """Ingest batches of files into a chatflow service, durably.

@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 
     from worker.core.audit import AuditedBatch, AuditedFile
 
+UPLOADS_TOLD = {
+    "intent": "planned and not sent",
+    "sent": "sent and not answered",
+    "accepted": "accepted",
+    "refused": "refused",
+    "unknown": "with a lost reply",
+    "withdrawn": "called off",
+}
+"""What each state of the ledger means, after a number of uploads."""
+
 NAMED = 1000
 """Findings of one kind that are named; the rest is counted."""
 
@@ -111,11 +121,13 @@ def examined(account: Iterable[AuditedBatch | AuditedFile]) -> Findings:
 def put_findings(found: Findings) -> None:
     """The findings for a human."""
     states = ", ".join(f"{state} {number}" for state, number in sorted(found.files.items()))
-    uploads = ", ".join(f"{state} {number}" for state, number in sorted(found.uploads.items()))
+    uploads = ", ".join(
+        f"{number} {UPLOADS_TOLD[state]}" for state, number in sorted(found.uploads.items())
+    )
     put(f"batches: {found.batches}")
     put(f"files: {sum(found.files.values())}{f' ({states})' if states else ''}")
     put(f"uploads: {sum(found.uploads.values())}{f' ({uploads})' if uploads else ''}")
-    for kind, words in (("unknown", "ended unknown"), ("repeated", "made again")):
+    for kind, words in (("unknown", "with a lost reply"), ("repeated", "made again")):
         _put_entries(f"uploads {words}", found.counts[kind], getattr(found, kind))
     if found.balanced:
         put("balanced")

@@ -25,6 +25,7 @@ from worker.cli.stage import as_expected, own_settings
 from worker.cli.terminal import put, say
 from worker.core.model.batches import BatchStatus
 from worker.core.model.ids import BatchId
+from worker.core.words import counted
 
 COPIES = 12
 KILLS = 12
@@ -119,7 +120,7 @@ def _conclude(scene: Scene, deaths: int, taken: int) -> int:
     with closing(open_store(database)) as store:
         found = examined(store.audited())
         well = as_expected(store.results(_batch()))
-    put(f"{deaths} deaths; the service took {taken} uploads")
+    put(f"{counted(deaths, 'death')}; the service took {counted(taken, 'upload')}")
     put_findings(found)
     put(f"every file ended as it must: {'yes' if well else 'NO'}")
     put("look around with:")

@@ -1,8 +1,10 @@
 """How a run went: one line, and what went wrong by its reason."""
 
+import sys
 from typing import TYPE_CHECKING
 
 from worker.cli.exit_codes import NOT_ALL, OK
+from worker.cli.fitting import folded, near
 from worker.cli.program import command
 from worker.cli.progress import counts_text
 from worker.cli.terminal import put, put_json, say, shortened, shown
@@ -11,6 +13,7 @@ from worker.core.lifecycle import BatchState, FileState
 from worker.core.model.batches import BatchStatus
 from worker.core.model.ids import BatchId
 from worker.core.report import detailed_object
+from worker.core.words import counted
 
 if TYPE_CHECKING:
     from worker.ports.store import Store
@@ -41,20 +44,27 @@ def conclude(status: BatchStatus, store: "Store", *, as_json: bool) -> int:
     return OK if status.counts.get(FileState.SUCCEEDED, 0) == status.total else NOT_ALL
 
 
+def _example(source: str, message: str | None) -> str:
+    """A file and what was said of it, which may well name it already."""
+    source, said = shown(bare(source)), shown(shortened(message or "", 200))
+    if said.startswith(source):
+        return said
+    return f"{near(source, sys.stderr)}  {said}".rstrip()
+
+
 def _say_what_went_wrong(status: BatchStatus, store: "Store") -> None:
     """Group it by reason, with examples and with the command that comes next."""
     reasons = store.reasons(status.batch_id, EXAMPLES)
     for reason in reasons[:LISTED]:
         say(f"  {reason.count} {reason.state}{f': {reason.code}' if reason.code else ''}")
         for source, message in reason.examples:
-            said = f"  {shown(shortened(message, 200))}" if message else ""
-            say(f"      {shown(bare(source))}{said}")
+            say(folded(f"      {_example(source, message)}", " " * 8, sys.stderr))
         if reason.count > len(reason.examples):
             say(f"      and {reason.count - len(reason.examples)} more")
         if reason.code:
             say(f"      all: {command('results', status.batch_id, '--code', reason.code)}")
     if len(reasons) > LISTED:
-        say(f"  and {len(reasons) - LISTED} more reasons")
+        say(f"  and {counted(len(reasons) - LISTED, 'more reason')}")
     if reasons and status.state is not BatchState.RUNNING:
         if any(reason.state in RETRIED for reason in reasons):
             say(f"try them again: {command('retry', status.batch_id)}")

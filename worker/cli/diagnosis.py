@@ -1,8 +1,6 @@
 """Everything looked at in turn, and said as it is found."""
 
-import shutil
 import sys
-import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,10 +16,12 @@ from worker.cli.checks import (
     service_checks,
 )
 from worker.cli.exit_codes import NOT_ALL, OK
+from worker.cli.fitting import folded
 from worker.cli.fleet_checks import broker_checks, fleet_checks
 from worker.cli.interruption import interruptible
 from worker.cli.terminal import put, put_json, shown
 from worker.cli.trying import Attempt
+from worker.core.words import counted
 from worker.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
@@ -56,7 +56,11 @@ def diagnose(wish: Wish, *, as_json: bool) -> int:
     if as_json:
         put_json({"ok": well, "checks": [asdict(check) for check in checks]} | _differing(attempt))
     elif wish.record is not None and attempt is not None and attempt.was_recorded:
-        _put_lines(f"{len(found)} differences from the description:" if found else "No difference")
+        _put_lines(
+            f"{counted(len(found), 'difference')} from the description:"
+            if found
+            else "No difference"
+        )
         for difference in found:
             _put_lines(f"* {difference.words}", difference.setting)
     return OK if well else NOT_ALL
@@ -80,21 +84,11 @@ def _put(check: Check) -> None:
     words = f"{shown(check.detail)} ({check.seconds:.2f} s)"
     cure = check.cure if not check.ok else ""
     line = f"{verdict}  {check.name:<16}  {words}" + (f" -> {shown(cure)}" if cure else "")
-    put(_folded(line, " " * _LEFT))
+    put(folded(line, " " * _LEFT, sys.stdout))
 
 
 def _put_lines(words: str, setting: str = "") -> None:
-    put(_folded(shown(words) + (f" -> {shown(setting)}" if setting else ""), "  "))
-
-
-def _folded(line: str, indent: str) -> str:
-    """A line as wide as the terminal is; piped on it stays one line."""
-    if not sys.stdout.isatty():
-        return line
-    width = max(40, shutil.get_terminal_size().columns)
-    return textwrap.fill(
-        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
+    put(folded(shown(words) + (f" -> {shown(setting)}" if setting else ""), "  ", sys.stdout))
 
 
 def doctor_checks(attempt: Attempt | None = None) -> Iterator[Check]:

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from worker.cli.terminal import complain, shown
-from worker.errors import IngestError, UsageError
+from worker.errors import ConfigurationError, IngestError, UsageError
 
 OK = 0
 NOT_ALL = 1
@@ -32,5 +32,11 @@ class Commands(TyperGroup):
 
 
 def _explain(error: IngestError) -> None:
-    for line in error.message.splitlines() or [error.code]:
-        complain(f"error: {shown(line)}")  # the service's words may be among them
+    """Each fault is an error of its own; otherwise only the first line is one, then come hints."""
+    lines = [shown(line) for line in error.message.splitlines()]  # maybe the service's words
+    first = lines[:1] or [error.code]
+    faults, hints = (lines, []) if isinstance(error, ConfigurationError) else (first, lines[1:])
+    for line in faults:
+        complain(f"error: {line}")
+    for line in hints:
+        complain(f"  {line.strip()}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from worker.cli.checks import Check
 from worker.cli.program import command
-from worker.core.words import duration_text
+from worker.core.words import counted, duration_text
 from worker.errors import IngestError, NoDatabase
 
 if TYPE_CHECKING:
@@ -104,14 +104,14 @@ def workers(seen: Overview) -> Check:
     """Whether anybody is at work, should there be anything to do."""
     waiting = sum(seen.open_files.values())
     if seen.workers:
-        detail = f"{seen.workers} at work, {waiting} open files"
+        detail = f"{seen.workers} at work, {counted(waiting, 'open file')}"
         return Check("workers", ok=True, detail=detail)
     if not waiting:
         return Check("workers", ok=True, detail="nobody is at work, and nothing waits")
     return Check(
         "workers",
         ok=False,
-        detail=f"nobody is at work, and {waiting} files wait",
+        detail=f"nobody is at work, with {counted(waiting, 'open file')} waiting",
         cure="celery -A worker worker",
     )
 

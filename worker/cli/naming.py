@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from worker.cli.terminal import shown
 from worker.core.addresses import bare
 from worker.core.naming import SHORTEST
+from worker.core.words import counted
 from worker.errors import Ambiguous, UnknownBatch, UnknownFile
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def complete_batch(incomplete: str) -> list[tuple[str, str]]:
         return []
     offers = [("latest", "the newest batch")] if newest else []
     for status in newest:
-        about = f"{status.state}, {status.total} files"
+        about = f"{status.state}, {counted(status.total, 'file')}"
         offers.append((str(status.batch_id), about))
         if status.external_key:
             offers.append((status.external_key, about))

@@ -8,7 +8,7 @@ import typer
 from worker.cli.naming import find_batch
 from worker.cli.options import AsJson, OptionalBatch
 from worker.cli.terminal import put, put_json, put_table, say, table
-from worker.core.words import duration_text
+from worker.core.words import counted, duration_text
 from worker.errors import NoDatabase
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def replay(batch: OptionalBatch = None, *, as_json: AsJson = False) -> None:
     if as_json:
         put_json({"replayed": count})
     else:
-        put(f"{count} to be sent again")
+        put(f"{counted(count, 'notification')} to be sent again")
     if count and not settings.is_embedded:
         from worker.cli.waking import wake_notify
 

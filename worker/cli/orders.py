@@ -78,6 +78,11 @@ def nothing_allowed(order: Order, *, as_json: bool, allowed: bool) -> Iterator[N
         raise typer.Exit(OK) from None
 
 
+def say_batch(batch: BatchId) -> None:
+    """The batch's id, as soon as it is known."""
+    say(f"batch {batch}", "batch", batch=str(batch))
+
+
 def hand_in(
     order: Order,
     batch: BatchId,
@@ -86,10 +91,13 @@ def hand_in(
     *,
     embedded: bool,
     look: Callable[[], None] = lambda: None,
+    tell: Callable[[BatchId], None] = say_batch,
 ) -> None:
-    """Write the batch and its files to the database; its id is said as soon as it is there.
+    """Write the batch and its files to the database.
 
-    `look` is called every second or so while the files are being listed.
+    Args:
+        look: is called every second or so while the files are being listed.
+        tell: is told the batch's id as soon as it is there.
 
     Raises:
         NothingFound: there is no file to hand in; no batch was made.
@@ -100,7 +108,7 @@ def hand_in(
     request = _request(order, batch, embedded=embedded)
     try:
         sources = some(order.selection.sources(settings), order.selection)
-        write(store, request, _looking(sources, look), on_batch=say_batch)
+        write(store, request, _looking(sources, look), on_batch=tell)
     except SystemExit:
         say("interrupted while files were being handed in: the batch has only the first of them")
         if order.external_key:
@@ -108,11 +116,6 @@ def hand_in(
         else:
             say(f"drop it with: {command('cancel', batch)}")
         raise
-
-
-def say_batch(batch: BatchId) -> None:
-    """The batch's id, as soon as it is known."""
-    say(f"batch {batch}", "batch", batch=str(batch))
 
 
 def _request(order: Order, batch: BatchId, *, embedded: bool) -> "HandInRequest":

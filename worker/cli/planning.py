@@ -1,11 +1,13 @@
 """Foretelling what would become of files: which category, which dialog, or why not."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 from uuid import uuid4
 
 from worker.cli.exit_codes import NOT_ALL, OK
+from worker.cli.fitting import near
 from worker.cli.interruption import interruptible
 from worker.cli.nothing import some
 from worker.cli.options import Selection
@@ -15,6 +17,7 @@ from worker.core.model.ids import FileId
 from worker.core.model.wire import Category as Offer
 from worker.core.planning import Candidate
 from worker.core.planning import plan as plan_loads
+from worker.core.words import counted
 from worker.errors import SourceRejected
 from worker.ports.sources import Sources
 
@@ -122,7 +125,7 @@ def _put_plan(fates: list[PlannedFile], offers: Iterable[Offer]) -> None:
             "rejected",
             rows=(
                 (
-                    bare(fate.source),
+                    near(bare(fate.source), sys.stdout),
                     fate.size,
                     fate.category,
                     fate.dialog,
@@ -141,4 +144,5 @@ def _put_plan(fates: list[PlannedFile], offers: Iterable[Offer]) -> None:
         )
     )
     rejected = sum(fate.error_code is not None for fate in fates)
-    put(f"{len(fates)} files, {rejected} rejected, {_dialogs(fates)} dialogs")
+    files, dialogs = counted(len(fates), "file"), counted(_dialogs(fates), "dialog")
+    put(f"{files}, {rejected} rejected, {dialogs}")

@@ -14,7 +14,7 @@ from worker.core.lifecycle import FileState
 from worker.core.model.batches import BatchStatus
 from worker.core.model.ids import BatchId, FileId
 from worker.core.seen import BatchDetails, SlowFile
-from worker.core.words import duration_text, range_text, rate_text
+from worker.core.words import counted, duration_text, range_text, rate_text
 
 Report = Callable[[BatchStatus], None]
 
@@ -156,14 +156,15 @@ def _figures(pace: RateMeter, status: BatchStatus, details: BatchDetails | None)
     left = status.total - done(status)
     if not left:
         return []
-    if status.profile_state != "open":
-        return [f"profile {status.profile_state}"]
+    figures = [rate_text(pace.rate)] if pace.rate else []
+    if status.profile_state != "open":  # what holds it, and why, is said beside the figures
+        held_for = None if details is None else details.held_for
+        return figures if not held_for else [*figures, f"{duration_text(held_for)} more"]
     if details is not None and details.flight is not None and not pace.rate and pace.is_full:
         flight = details.flight
         if flight.count == left and flight.newest > STRAGGLES_AFTER:
             files = "1 file waits" if left == 1 else f"{left} files wait"
             return [f"{files} for their deadline, {duration_text(flight.deadline)} at most"]
-    figures = [rate_text(pace.rate)] if pace.rate else []
     if details is not None and details.eta is not None:
         figures.append(f"{range_text(*details.eta)} left")
     elif (remaining := pace.eta(left)) is not None and pace.rate:
@@ -194,7 +195,7 @@ def slow_lines(details: BatchDetails | None) -> list[str]:
     slow = () if details is None else details.slow
     lines = [slow_text(file) for file in slow[:SLOW_NAMED]]
     more = len(slow) - len(lines)
-    return [*lines, f"and {more} more slow files"] if more else lines
+    return [*lines, f"and {counted(more, 'more slow file')}"] if more else lines
 
 
 def _held_text(status: BatchStatus) -> str:

@@ -10,6 +10,7 @@ import typer
 from worker.cli.interruption import interruptible
 from worker.cli.options import AsJson, seconds
 from worker.cli.terminal import put, put_json, shown
+from worker.core.words import counted
 
 if TYPE_CHECKING:
     from worker.core.seen import Prunable
@@ -58,9 +59,10 @@ def prune(
         put_json({"dry_run": dry_run, "contents_only": contents_only, "batches": batches})
         return
     what = "the contents of " if contents_only else ""
-    put(f"{what}{len(removed)} batches {'would be removed' if dry_run else 'removed'}")
+    batches_told = counted(len(removed), "batch")
+    put(f"{what}{batches_told} {'would be removed' if dry_run else 'removed'}")
 
 
 def _told(batch: Prunable, files: int) -> str:
     key = f"  {shown(batch.external_key)}" if batch.external_key else ""
-    return f"{files} files{key}"
+    return f"{counted(files, 'file')}{key}"

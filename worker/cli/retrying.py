@@ -14,6 +14,7 @@ from worker.core.lifecycle import FileState, Lane
 from worker.core.model.ids import fleet, run_crew
 from worker.core.report import detailed_object
 from worker.core.seen import Narrow
+from worker.core.words import counted
 
 if TYPE_CHECKING:
     from worker.settings import Settings
@@ -75,4 +76,4 @@ def _retry_there(again: Another, settings: "Settings", *, as_json: bool) -> int:
 
 
 def _say_reopened(count: int) -> None:
-    say(f"{count} to be tried again" if count else "nothing to be tried again")
+    say(f"{counted(count, 'file')} to be tried again" if count else "nothing to be tried again")

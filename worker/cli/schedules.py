@@ -12,6 +12,7 @@ import typer
 
 from worker.cli.options import AsJson
 from worker.cli.terminal import put, put_json, put_table, say, table
+from worker.core.words import counted
 from worker.errors import NoDatabase, UsageError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def run_schedule(
         say(f"{name}: nothing new")
     else:
         put(batch)
-        say(f"{name}: {files} files handed in")
+        say(f"{name}: {counted(files, 'file')} handed in")
 
 
 def _known(settings: Settings) -> tuple[Schedule, ...]:

@@ -14,6 +14,7 @@ from worker.cli.running import Wait, attend, new_job
 from worker.cli.stage import as_expected, own_settings
 from worker.cli.terminal import columns, put, put_table, say, shortened, table
 from worker.core.model.stories import FileResult
+from worker.core.words import counted
 
 if TYPE_CHECKING:
     from worker.settings import Settings
@@ -32,7 +33,7 @@ def show(folder: Path, interruption: Interruption) -> int:
     samples = write_samples(folder / "samples")
     with running(DEMO_SCENARIO) as service:
         say(f"simulator at {service.url}")
-        say(f"{len(samples)} files in {folder / 'samples'}")
+        say(f"{counted(len(samples), 'file')} in {folder / 'samples'}")
         settings = Settings.load(**own_settings(folder, service.url))
         found = _ingest(settings, samples, Wait(interruption))
     put_table(result_table(found, columns()))

@@ -47,7 +47,7 @@ def story_parts(story: FileStory, now: float) -> Iterator[Table | str]:
     yield table(
         "at (UTC)",
         "what",
-        "words",
+        "details",
         rows=((_exact(at), what, words) for at, what, words in moments(story)),
     )
     for name in ("parse_content", "llm_content"):
@@ -59,8 +59,9 @@ def story_parts(story: FileStory, now: float) -> Iterator[Table | str]:
 def _result_rows(story: FileStory, now: float) -> Iterator[tuple[str, object]]:
     apart = {"file_id", "parse_content", "parse_segments", "llm_content"}
     for name, value in result_line(story.result).items():
-        if name not in apart and value is not None:
-            yield name, value
+        if name in apart or value is None or value is False:
+            continue
+        yield name, value
     if story.place is not None:
         yield "next", next_text(story.result.state, story.place, now)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 from worker.cli.checks import Check, faults, offer, service_cure
 from worker.core.lifecycle import FileState
 from worker.core.model.files import ErrorNote
+from worker.core.words import counted
 from worker.errors import ConfigurationError, IngestError, SourceRejected, UsageError
 
 if TYPE_CHECKING:
@@ -123,7 +124,8 @@ class Attempt:
 
         self.differences = differences(_told(profile), tape.events)
         self.was_recorded = True
-        detail = f"{len(tape.events)} events in {self._record}, masked; read it before you send it"
+        events = counted(len(tape.events), "event")
+        detail = f"{events} in {self._record}, masked; read it before you send it"
         return Check("recording", ok=True, detail=detail)
 
 
@@ -132,7 +134,7 @@ def _ended(place: Assignment, seen: Seen) -> Check:
     way = ", ".join(str(status) for status in seen.statuses)
     detail = (
         f'{place.name} as "{place.category.name}": {seen.state} after status {way}'
-        f" in {seen.polls} polls"
+        f" in {counted(seen.polls, 'poll')}"
     )
     if seen.error is not None:
         detail += f"; {seen.error.message}"

@@ -16,7 +16,7 @@ from worker.core.model.ids import is_run
 from worker.core.model.stories import FileResult
 from worker.core.seen import BatchDetails, OpenBreaker
 from worker.core.transcript import turns
-from worker.core.words import duration_text, range_text, rate_text
+from worker.core.words import counted, duration_text, range_text, rate_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,14 +38,16 @@ def _batch_rows(
     yield "profile", status.profile
     if status.state is BatchState.RUNNING:
         yield "attended by", _attended_text(status, details)
-        yield "held", _held_text(status, details)
+        if held := _held_text(status, details):
+            yield "held", held
     yield "files", status.total
     for state in FileState:
         if count := status.counts.get(state, 0):
             yield f"  {state}", count
     yield from _account_rows(details)
     yield "started", _moment(status.started_at)
-    yield "finished", _moment(status.finished_at)
+    if status.finished_at is not None:
+        yield "finished", _moment(status.finished_at)
     yield from _speed_rows(status, details, now)
     if status.oldest_in_flight is not None:
         yield "oldest in flight", duration_text(status.oldest_in_flight)
@@ -58,7 +60,7 @@ def _attended_text(status: BatchStatus, details: BatchDetails) -> str:
         case "run":
             return "a run"
         case "workers":
-            return f"{details.workers} worker{'s' if details.workers > 1 else ''}"
+            return counted(details.workers, "worker")
         case "nobody" if is_run(status.crew):
             return f"nobody; go on with: {command('run', '--resume', status.batch_id)}"
         case "nobody":
@@ -66,9 +68,9 @@ def _attended_text(status: BatchStatus, details: BatchDetails) -> str:
 
 
 def _held_text(status: BatchStatus, details: BatchDetails) -> str:
-    """What keeps the batch from going on, "no" when nothing does."""
+    """What keeps the batch from going on, nothing when nothing does."""
     if status.profile_state == "open":
-        return "; ".join(map(_breaker_text, details.breakers)) or "no"
+        return "; ".join(map(_breaker_text, details.breakers))
     reason = f": {status.profile_reason}" if status.profile_reason else ""
     more = "" if details.held_for is None else f" for {duration_text(details.held_for)} more"
     return f"profile {status.profile_state}{more}{reason}"

@@ -25,6 +25,7 @@ from worker.core.lifecycle import (
 )
 from worker.core.model.files import UploadState
 from worker.core.model.ids import BatchId, FileId
+from worker.core.words import counted
 
 TAKEN = frozenset({UploadState.ACCEPTED, UploadState.UNKNOWN})
 _NEEDS_UPLOAD = frozenset({FileState.SUCCEEDED, FileState.PARTIAL, FileState.TIMED_OUT})
@@ -109,7 +110,7 @@ class AuditedBatch:
 def batch_faults(batch: AuditedBatch) -> Iterator[str]:
     """What does not agree about a batch."""
     if batch.files != len(batch.turns):
-        yield f"{len(batch.turns)} files were handed in, and there are {batch.files}"
+        yield f"handed in: {counted(len(batch.turns), 'file')}, and there are {batch.files}"
     if batch.state is BatchState.RUNNING:
         if batch.ended:
             yield "is running and has ended"
@@ -117,7 +118,7 @@ def batch_faults(batch: AuditedBatch) -> Iterator[str]:
     if batch.state is BatchState.CANCELLED and not batch.ended:
         return  # its files are ended one after another, or came later: the next sweep stamps it
     if batch.open_files:
-        yield f"is {batch.state} and has {batch.open_files} open files"
+        yield f"is {batch.state} and has {counted(batch.open_files, 'open file')}"
     if not batch.ended:
         yield f"is {batch.state} without a moment at which it ended"
 
@@ -143,7 +144,7 @@ def _place_faults(file: AuditedFile) -> Iterator[str]:
     elif file.ended:
         yield f"is {file.state} and has ended"
     if file.error_code == ErrorCode.POISON and file.deaths < POISON_AFTER:
-        yield f"ended as poison after {file.deaths} deaths"
+        yield f"ended as poison after {counted(file.deaths, 'death')}"
 
 
 def _story_faults(file: AuditedFile) -> Iterator[str]:
@@ -160,9 +161,9 @@ def _story_faults(file: AuditedFile) -> Iterator[str]:
 
 
 def _ledger_faults(file: AuditedFile) -> Iterator[str]:
-    counted = sum(upload.state in COUNTED for upload in file.uploads)
-    if file.upload_attempts > counted:
-        yield f"{file.upload_attempts} uploads were counted, and the ledger has {counted}"
+    ledger = sum(upload.state in COUNTED for upload in file.uploads)
+    if file.upload_attempts > ledger:
+        yield f"uploads counted: {file.upload_attempts}, and the ledger has {ledger}"
     accepted = {u.chatflow_file_id for u in file.uploads if u.state is UploadState.ACCEPTED}
     if file.chatflow_file_id is not None and file.chatflow_file_id not in accepted:
         yield f"points to {file.chatflow_file_id}, which no upload of its own was given"
@@ -175,7 +176,7 @@ def _ledger_faults(file: AuditedFile) -> Iterator[str]:
     if file.state.is_terminal and file.state not in _MAY_LEAVE_SENT:
         left = sum(upload.state is UploadState.SENT for upload in file.uploads)
         if left:
-            yield f"is {file.state}, and {left} uploads were left as sent"
+            yield f"is {file.state}, and {counted(left, 'upload')} left as sent"
 
 
 def _reuse_faults(file: AuditedFile) -> Iterator[str]:

@@ -12,6 +12,7 @@ from typing import Literal
 from uuid import UUID, uuid5
 
 from worker.core.model.ids import FileId, LeaseToken
+from worker.core.words import counted
 
 CANARY_EVERY = 60.0
 """Seconds between two canaries of a category."""
@@ -94,7 +95,8 @@ def admitted(breaker: Breaker, applicants: Sequence[Applicant]) -> tuple[set[Fil
 
 def reason(category: str, breaker: Breaker) -> str:
     """Why a file waits, in words."""
+    files = counted(breaker.failures, "file")
     return (
-        f'{breaker.failures} files of category "{category}" in a row ended as {breaker.code}:'
+        f'{files} of category "{category}" in a row ended as {breaker.code}:'
         " one at a time goes ahead until one goes well, or until a retry"
     )

@@ -146,7 +146,7 @@ def _place(candidate: Candidate, categories: Sequence[Category]) -> int | ErrorN
 
 
 def _refusal(candidate: Candidate, file_format: str, categories: Sequence[Category]) -> ErrorNote:
-    found = f'"{candidate.name}" is {f"a {file_format} file" if file_format else "of no format"}'
+    found = f'"{candidate.name}" is of {f"format {file_format}" if file_format else "no format"}'
     if candidate.wanted is None:
         return ErrorNote(
             ErrorCode.UNSUPPORTED_FORMAT, f"{found}; the service takes {_formats(categories)}"

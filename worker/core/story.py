@@ -9,7 +9,7 @@ from worker.core.lifecycle import FileState
 from worker.core.model.files import UploadState
 from worker.core.model.ids import is_run
 from worker.core.model.stories import FilePlace, FileStory, UploadEntry
-from worker.core.words import duration_text
+from worker.core.words import counted, duration_text
 
 Moment = tuple[datetime, str, str | None]
 """When, what, and the words that go with it."""
@@ -28,7 +28,8 @@ def next_text(state: FileState, place: FilePlace, now: float) -> str:
         return f"in {who}'s hands; if it dies, taken up again in {duration_text(due_in)}"
     what = "asked for its status" if state is FileState.POLLING else "uploaded"
     when = f"in {duration_text(due_in)}" if due_in else "as soon as somebody is free"
-    why = f", after {place.failures} calls in a row that failed" if place.failures else ""
+    calls = counted(place.failures, "call")
+    why = f", after {calls} in a row that failed" if place.failures else ""
     deadline = ""
     if place.deadline_at is not None:
         left = max(0.0, place.deadline_at.timestamp() - now)

@@ -1,6 +1,12 @@
-"""Rates and spans of time in words, the same on a terminal and on a page."""
+"""Numbers, rates and spans of time in words, the same on a terminal and on a page."""
 
 from __future__ import annotations
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and what there are so many of: `1 file`, `2 files`, `0 batches`."""
+    ending = "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
+    return f"{number:,} {noun}{'' if number == 1 else ending}"
 
 
 def rate_text(rate: float) -> str:

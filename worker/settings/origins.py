@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from pydantic import SecretStr, ValidationError
 from pydantic_settings import DotEnvSettingsSource
 
 from worker.core.source_options import shown_options
+from worker.core.timings import Timings
 from worker.errors import ConfigurationError
 from worker.settings.faults import fault_lines
 from worker.settings.service import ServiceSettings
@@ -166,7 +168,13 @@ def _as_text(value: Any) -> str | None:
             return ",".join(str(_as_text(item)) for item in value)
         case dict():
             return shown_options(value)
+        case Timings():
+            return json.dumps({name: _number(part) for name, part in asdict(value).items()})
         case float() if value.is_integer():
             return str(int(value))
         case _:
             return _PASSWORD.sub(f"{MASK}@", str(value))
+
+
+def _number(value: float) -> float:
+    return int(value) if value.is_integer() else value

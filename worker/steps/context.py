@@ -138,9 +138,9 @@ class ProfileContext:
     async def record(self, file: ClaimedFile, verdict: Verdict) -> None:
         """Have a verdict written, tell what ended, and report what nobody could foresee."""
         if isinstance(verdict, StillPolling) and verdict.note is FileEventName.UNKNOWN_STATUS:
-            self.telemetry.event("unknown_status", file=str(verdict.file), status=verdict.status)
+            self.telemetry.event("unknown_status", **_named(file), status=verdict.status)
         if verdict.upload is not None and verdict.upload.state is UploadState.UNKNOWN:
-            self.telemetry.event("upload_unknown", file=str(verdict.file), state=verdict.state)
+            self.telemetry.event("upload_unknown", **_named(file), state=verdict.state)
         began = clock()
         if not await self.recorder.verdict(verdict):
             return
@@ -168,7 +168,7 @@ class ProfileContext:
             "file_ended",
             profile=self.profile,
             batch=str(file.batch_id),
-            file=str(file.id),
+            **_named(file),
             state=verdict.state.value,
             code=None if verdict.error is None else verdict.error.code,
             seconds=age,
@@ -219,6 +219,11 @@ class ProfileContext:
         self.telemetry.count(
             "chatflow_ingest_calls_total", profile=self.profile, channel=channel, outcome=outcome
         )
+
+
+def _named(file: ClaimedFile) -> dict[str, str]:
+    """How an event tells of a file: by its id, and by the name that its owner knows it by."""
+    return {"file": str(file.id), "file_name": file.name}
 
 
 def _cause(verdict: Verdict) -> str | None:

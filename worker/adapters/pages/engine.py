@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
 from worker.core.transcript import Turn, turns
+from worker.core.words import counted
 
 _HERE = Path(__file__).parent
 
@@ -29,8 +30,8 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     engine.filters.update(
-        moment=_moment, duration=_duration, count=_count, bytes=_bytes, words=_words,
-        plain=_plain, turns=_turns,
+        moment=_moment, duration=_duration, count=_count, counted=counted, bytes=_bytes,
+        words=_words, plain=_plain, turns=_turns,
     )  # fmt: skip
     return engine
 

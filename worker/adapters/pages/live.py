@@ -13,7 +13,7 @@ from worker.core.model.batches import BatchStatus
 from worker.core.model.stories import FileStory
 from worker.core.seen import BatchDetails, FileLine
 from worker.core.story import moments, next_text
-from worker.core.words import duration_text, range_text, rate_text
+from worker.core.words import counted, duration_text, range_text, rate_text
 
 _COLOURS = (
     "--page:var(--flower-surface-subtle);--card:var(--flower-surface);--ink:var(--bs-body-color);"
@@ -74,8 +74,7 @@ class Entry:
         if self.details is None:
             return ""
         if self.details.attended_by == "workers":
-            workers = self.details.workers
-            return f"{workers} worker{'s' if workers > 1 else ''}"
+            return counted(self.details.workers, "worker")
         return {"run": "a run", "nobody": "nobody"}[self.details.attended_by]
 
 
