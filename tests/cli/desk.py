@@ -1,5 +1,7 @@
 """A desk for the commands: a database of its own, filled by hand, and a way to type."""
 
+import io
+import re
 from uuid import UUID, uuid4
 
 from typer.testing import CliRunner
@@ -17,6 +19,18 @@ UNKNOWN = str(UUID(int=9))
 EVIL = "/data/evil\x1b[2J\nname.wav"
 SOURCES = ["/data/one.wav", "/data/two.pdf", EVIL, "/data/waiting.txt"]
 CREW = fleet("default")
+
+
+def plain(text):
+    """What is read of it at a terminal: without what steers colours and the cursor."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+class Terminal(io.StringIO):
+    """A stream that somebody reads."""
+
+    def isatty(self):
+        return True
 
 
 def fill(store):

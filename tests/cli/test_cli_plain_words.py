@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.cli.desk import BATCH, invoke
+from tests.cli.desk import BATCH, Terminal, invoke
 from tests.cli.test_cli_wording import a_status
 from worker.cli.audit import Findings, put_findings
 from worker.cli.fitting import folded, near
@@ -17,13 +17,6 @@ from worker.core.seen import BatchDetails
 from worker.core.timings import Timings
 from worker.core.words import counted
 from worker.settings import Settings
-
-
-class Terminal(io.StringIO):
-    """A stream that somebody reads."""
-
-    def isatty(self):
-        return True
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.desk import Terminal, plain
 from worker.adapters.files.local_files import path_of
 from worker.cli.options import STDIN, database_file, inputs_object, selection
-from worker.cli.planning import foresee
+from worker.cli.planning import _put_plan, foresee
 from worker.core.model.files import Examined
 from worker.core.model.wire import Category
 from worker.errors import SourceRejected, UsageError
@@ -95,3 +96,26 @@ def test_the_own_database_counts_only_when_it_is_named(tmp_path):
 def test_only_sqlite_is_a_file():
     assert database_file("postgresql+psycopg://host/db") is None
     assert database_file("sqlite:///own.db") == str(Path.cwd() / "own.db")
+
+
+@pytest.fixture
+def fates():
+    return foresee(["/d/1.wav", "/d/4.xyz"], Folder(), [AUDIO, PAPER])
+
+
+def test_a_plan_that_is_piped_on_tells_each_file_in_one_line(fates, capsys):
+    _put_plan(fates, [AUDIO, PAPER])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "file\tbytes\tcategory\tdialog\trejected"
+    assert lines[2].startswith("/d/4.xyz\t3\t\t\tunsupported_format: ")
+    assert lines[-1] == "2 files, 1 rejected, 1 dialog"
+
+
+def test_a_plan_at_a_terminal_tells_below_its_table_why_files_are_rejected(fates, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("sys.stdout", Terminal())
+    _put_plan(fates, [AUDIO, PAPER])
+    table, _, rest = plain(sys.stdout.getvalue()).partition("unsupported_format: ")
+    assert "rejected" not in table
+    assert "takes wav, pdf, txt" in " ".join(rest.split())
+    assert max(map(len, (table + rest).splitlines())) <= 60

@@ -47,6 +47,22 @@ def test_every_command_has_help(command):
     assert "Usage" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ([], "Configuration comes from environment variables, a .env file"),
+        (["run"], "2 usage or configuration, 130 after Ctrl-C"),
+        (["retry"], "Without one (memory://) it works at once and waits"),
+        (["schedules", "run"], "hand in what is new or changed. Its next due time stays."),
+    ],
+    ids=str,
+)
+def test_help_flows_with_the_terminal_and_not_with_its_source(command, words, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 300)
+    assert words in CliRunner().invoke(app, [*command, "--help"]).stdout
+
+
 def test_the_version_is_printed():
     result = CliRunner().invoke(app, ["--version"])
     assert result.exit_code == 0

@@ -309,6 +309,26 @@ async def test_refused_credentials_end_a_run(scene: Scene) -> None:
     assert scene.states() == {"a.wav": FileState.FAILED}
 
 
+async def test_what_a_redirect_ended_is_asked_about_by_a_retry_and_never_uploaded_again(
+    scene: Scene,
+) -> None:
+    for name in ("a.wav", "b.wav"):
+        scene.service.will_say(name, parsed("text"))
+        scene.service.meet("ask", "moved")
+        scene.service.meanwhile("ask", lambda: anyio.sleep(0.5))  # both calls are under way
+    batch = await scene.submitted("a.wav", "b.wav", crew=RUN)
+    await anyio.sleep(5.0)
+    async with scene.worker(crew=RUN) as worker:
+        await worker.poll()
+        assert set(scene.states().values()) == {FileState.FAILED}
+        assert len(scene.events.said("files_failed")) == 1
+        assert scene.store.retry(batch, [FileState.FAILED], RUN) == 2
+        await anyio.sleep(5.0)
+        await worker.poll()
+    assert set(scene.states().values()) == {FileState.SUCCEEDED}
+    assert scene.uploads("a.wav") == scene.uploads("b.wav") == ["accepted"]
+
+
 # --- somebody interferes ---
 
 

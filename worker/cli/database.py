@@ -4,11 +4,15 @@ from typing import Annotated
 
 import typer
 
+from worker.cli.exit_codes import Flowing
 from worker.cli.options import AsJson
 from worker.cli.terminal import put, put_json, say
 
 app = typer.Typer(
-    name="db", help="Create, update or look at the database's tables.", no_args_is_help=True
+    name="db",
+    cls=Flowing,
+    help="Create, update or look at the database's tables.",
+    no_args_is_help=True,
 )
 
 
@@ -43,7 +47,10 @@ def current(*, as_json: AsJson = False) -> None:
 @app.command(context_settings={"ignore_unknown_options": True})
 def downgrade(
     revision: Annotated[
-        str, typer.Argument(help='A revision, "-1" for one step back, "base" for no tables.')
+        str,
+        typer.Argument(
+            metavar="[REVISION]", help='A revision, "-1" for one step back, "base" for no tables.'
+        ),
     ] = "-1",
 ) -> None:
     """Take the tables back to a former revision. What it did not know is lost."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import cleandoc
 from typing import Any
 
 import typer
@@ -16,7 +17,30 @@ NOT_ALL = 1
 USAGE = 2
 
 
-class Commands(TyperGroup):
+class Flowing(TyperGroup):
+    """A group whose help flows: a paragraph's lines end where the terminal does."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help of the group itself."""
+        self.help = _flowing(self.help)
+        super().format_help(ctx, formatter)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of this name; Typer makes only its first paragraph flow."""
+        found = super().get_command(ctx, cmd_name)
+        if found is not None:
+            found.help = _flowing(found.help)
+        return found
+
+
+def _flowing(text: str | None) -> str | None:
+    if text is None:
+        return None
+    paragraphs = cleandoc(text).split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+class Commands(Flowing):
     """The group of all commands: says what a user can mend without a traceback."""
 
     def invoke(self, ctx: Any) -> Any:

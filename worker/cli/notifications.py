@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from worker.cli.exit_codes import Flowing
 from worker.cli.naming import find_batch
 from worker.cli.options import AsJson, OptionalBatch
 from worker.cli.terminal import put, put_json, put_table, say, table
@@ -14,7 +15,9 @@ from worker.errors import NoDatabase
 if TYPE_CHECKING:
     from worker.core.seen import NotificationEntry
 
-app = typer.Typer(name="notify", help="Notifications of finished batches.", no_args_is_help=True)
+app = typer.Typer(
+    name="notify", cls=Flowing, help="Notifications of finished batches.", no_args_is_help=True
+)
 
 
 @app.callback()

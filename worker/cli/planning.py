@@ -7,11 +7,11 @@ from typing import Any
 from uuid import uuid4
 
 from worker.cli.exit_codes import NOT_ALL, OK
-from worker.cli.fitting import near
+from worker.cli.fitting import folded, near
 from worker.cli.interruption import interruptible
 from worker.cli.nothing import some
 from worker.cli.options import Selection
-from worker.cli.terminal import put, put_json, put_table, table
+from worker.cli.terminal import put, put_json, put_table, shown, table
 from worker.core.addresses import bare
 from worker.core.model.ids import FileId
 from worker.core.model.wire import Category as Offer
@@ -115,26 +115,27 @@ def _plan_object(fates: list[PlannedFile], offers: Iterable[Offer]) -> dict[str,
     }
 
 
+def _rejection(fate: PlannedFile) -> str | None:
+    return fate.error_code and f"{fate.error_code}: {fate.error_message}"
+
+
+def _put_rejections(fates: Iterable[PlannedFile]) -> None:
+    for fate in fates:
+        if fate.error_code is not None:
+            name = near(bare(fate.source), sys.stdout)
+            put(folded(shown(f"  {name}  {_rejection(fate)}"), " " * 4, sys.stdout))
+
+
 def _put_plan(fates: list[PlannedFile], offers: Iterable[Offer]) -> None:
-    put_table(
-        table(
-            "file",
-            "bytes",
-            "category",
-            "dialog",
-            "rejected",
-            rows=(
-                (
-                    near(bare(fate.source), sys.stdout),
-                    fate.size,
-                    fate.category,
-                    fate.dialog,
-                    fate.error_code and f"{fate.error_code}: {fate.error_message}",
-                )
-                for fate in fates
-            ),
-        )
-    )
+    names = ["file", "bytes", "category", "dialog"]
+    rows = [[near(bare(f.source), sys.stdout), f.size, f.category, f.dialog] for f in fates]
+    if not sys.stdout.isatty():  # where there is no width to keep to, each row tells all
+        names.append("rejected")
+        for row, fate in zip(rows, fates, strict=True):
+            row.append(_rejection(fate))
+    put_table(table(*names, rows=rows))
+    if sys.stdout.isatty():
+        _put_rejections(fates)
     put_table(
         table(
             "category",

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
+from worker.cli.exit_codes import Flowing
 from worker.cli.options import AsJson
 from worker.cli.terminal import put, put_json, put_table, say, table
 from worker.core.words import counted
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from worker.core.seen import Firing
     from worker.settings import Settings
 
-app = typer.Typer(name="schedules", help="What Beat fires.", invoke_without_command=True)
+app = typer.Typer(
+    name="schedules", cls=Flowing, help="What Beat fires.", invoke_without_command=True
+)
 
 
 @app.callback()

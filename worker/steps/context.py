@@ -127,8 +127,9 @@ class ProfileContext:
 
     async def fail_run(self, crew: Crew, code: str, message: str) -> None:
         """End every file that a run still has open."""
-        await persistently(self.store.fail_open, crew, code, message)
-        self.telemetry.event("files_failed", crew=crew, code=code, reason=message)
+        if await persistently(self.store.fail_open, crew, code, message):
+            # Of many calls in flight that are refused together, one ends the files and tells.
+            self.telemetry.event("files_failed", crew=crew, code=code, reason=message)
 
     async def thaw(self, channel: Channel) -> None:
         """The probing call went well."""
