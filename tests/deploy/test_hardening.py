@@ -82,13 +82,47 @@ def test_compose_publishes_on_loopback_only():
 
 def test_flower_holds_no_credentials_of_the_service():
     flower = deploy_files.own_services()["flower"]
-    volumes = deploy_files.pods()["chatflow-ingest-flower"]["volumes"]
-    items = next(v["secret"]["items"] for v in volumes if v["name"] == "secrets")
     unit = deploy_files.units()["chatflow-ingest-flower.service"]["Service"]["LoadCredential"]
 
     assert not any("ROBOT" in name for name in flower["secrets"])
-    assert [item["key"] for item in items] == ["INGEST_BROKER_URL"]
+    assert set(mounted("chatflow-ingest-flower")) == {"INGEST_BROKER_URL", "INGEST_DATABASE_URL"}
     assert "ROBOT" not in unit
+
+
+ALL_OF_IT = [{"path": "INGEST_DATABASE_URL"}]  # a secret that is mounted whole; the one asked for
+
+
+def mounted(pod):
+    """The files of a pod's secrets, each with the secret that it comes from."""
+    volume = next(v for v in deploy_files.pods()[pod]["volumes"] if v["name"] == "secrets")
+    sources = [each["secret"] for each in volume.get("projected", {}).get("sources", [volume])]
+    return {
+        item["path"]: source.get("name", source.get("secretName"))
+        for source in sources
+        for item in source.get("items", ALL_OF_IT)
+    }
+
+
+def test_each_process_has_its_own_role_in_the_database():
+    services = deploy_files.own_services()
+    targets = {
+        name: {s["target"]: s["source"] for s in service["secrets"] if isinstance(s, dict)}
+        for name, service in services.items()
+    }
+    script = (deploy_files.DEPLOY / "database/postgresql.sql").read_text(encoding="utf-8")
+    examples = {
+        m["metadata"]["name"]: m["stringData"]["INGEST_DATABASE_URL"]
+        for m in deploy_files.manifests()
+        if m["kind"] == "Secret"
+    }
+
+    assert targets["migrate"] == {"INGEST_DATABASE_URL": "OWNER_DATABASE_URL"}
+    assert targets["flower"] == {"INGEST_DATABASE_URL": "READER_DATABASE_URL"}
+    assert "INGEST_DATABASE_URL" in services["worker"]["secrets"]
+    for pod, role in {"migrate": "owner", "worker": "worker", "flower": "reader"}.items():
+        url = examples[mounted(f"chatflow-ingest-{pod}")["INGEST_DATABASE_URL"]]
+        assert f"//ingest_{role}:" in url
+        assert f"'ingest_{role}'" in script
 
 
 @pytest.mark.parametrize("name", deploy_files.pods())

@@ -130,7 +130,14 @@ def test_init_secrets_makes_every_secret_of_compose_in_a_form_the_settings_read(
         entry["file"].removeprefix("secrets/")
         for entry in deploy_files.compose()["secrets"].values()
     }
-    assert made["POSTGRES_PASSWORD"] in made["INGEST_DATABASE_URL"]
+    passwords = dict(
+        re.findall(r"^ALTER ROLE (\w+) PASSWORD '(\w{48})';$", made["roles.sql"], re.MULTILINE)
+    )
+    passwords["postgres"] = made["POSTGRES_PASSWORD"]
+    assert len(set(passwords.values())) == 4
+    for role, name in {"owner": "OWNER", "worker": "INGEST", "reader": "READER"}.items():
+        account = f"ingest_{role}:{passwords[f'ingest_{role}']}"
+        assert f"//{account}@" in made[f"{name}_DATABASE_URL"]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("INGEST_SECRETS_DIR", str(folder))
     read = Settings.load(CHATFLOW_BASE_URL="https://chatflow.example.com")
@@ -139,6 +146,25 @@ def test_init_secrets_makes_every_secret_of_compose_in_a_form_the_settings_read(
     password = re.search(r":([0-9a-f]+)@", read.broker_url)[1]
     assert f">{password} " in made["redis.acl"]
     assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_init_secrets_leaves_an_older_installation_its_one_role(tmp_path):
+    given = {"CHATFLOW_ROBOT_KEY": "k", "CHATFLOW_ROBOT_TOKEN": "t", "CHATFLOW_USERNAME": "u"}
+    older = {"INGEST_DATABASE_URL": "postgresql+psycopg://ingest:pw@h/x", "POSTGRES_PASSWORD": "pw"}
+    for name, value in older.items():
+        (tmp_path / name).write_text(value, encoding="utf-8")
+    subprocess.run(
+        [deploy_files.DEPLOY / "init-secrets", tmp_path],
+        env=given | {"PATH": "/usr/bin:/bin"},
+        check=True,
+        capture_output=True,
+    )
+
+    made = {file.name: file.read_text(encoding="utf-8") for file in tmp_path.iterdir()}
+    assert made.items() >= older.items()
+    assert made["OWNER_DATABASE_URL"] == older["INGEST_DATABASE_URL"]
+    assert made["READER_DATABASE_URL"] == older["INGEST_DATABASE_URL"]
+    assert "ALTER" not in made["roles.sql"]
 
 
 def test_the_example_of_profiles_is_accepted(monkeypatch, tmp_path):

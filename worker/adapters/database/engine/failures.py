@@ -117,6 +117,7 @@ _SQLITE: dict[int, Failure] = {
 _SQLITE_BUSY_SNAPSHOT = 517
 
 _READ_ONLY: frozenset[str | int] = frozenset({"25006", 1290, 1792, 1836})
+_DENIED: frozenset[str | int] = frozenset({"42501", 1044, 1142, 1143, 1227})
 
 
 def failure_of(error: BaseException | None) -> Failure:
@@ -182,13 +183,18 @@ def is_read_only(error: BaseException) -> bool:
     return isinstance(error, DBAPIError) and _code(error.orig) in _READ_ONLY
 
 
+def is_denied(error: BaseException) -> bool:
+    """Whether the role that we are logged in as lacks a right."""
+    return isinstance(error, DBAPIError) and _code(error.orig) in _DENIED
+
+
 def translated(error: SQLAlchemyError) -> IngestError | None:
     """Our error for one of SQLAlchemy's; None for what no database has said: a mistake of ours."""
     if isinstance(error, PoolTimeout):
         return StoreUnavailable("no database connection became free in time")
     if not isinstance(error, DBAPIError):
         return None
-    said = _first_line(error)
+    said = first_line(error)
     match Failure.WAIT if error.connection_invalidated else failure_of(error.orig):
         case Failure.BEHIND:
             return DatabaseBehind(f"the database lacks tables of this version: {CURE}")
@@ -200,10 +206,13 @@ def translated(error: SQLAlchemyError) -> IngestError | None:
             return StoreUnavailable(f"the database is too busy: {said}")
         case Failure.WAIT if _code(error.orig) in _POOLED:
             return StoreUnavailable(f"{said}; behind a pooler set INGEST_DATABASE_POOLER")
+        case Failure.WAIT if is_denied(error):
+            return StoreUnavailable(f"the database's role may not do this: {said}")
         case Failure.WAIT:
             return StoreUnavailable(f"the database does not answer: {said}")
 
 
-def _first_line(error: DBAPIError) -> str:
+def first_line(error: DBAPIError) -> str:
+    """What the database said, short."""
     words = str(error.orig).strip().partition("\n")[0]
     return words[:300] or type(error.orig).__name__

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from worker.adapters.database.engine.engines import parse, single
+from worker.adapters.database.engine.failures import first_line, is_denied
 from worker.adapters.database.engine.revision import check_not_newer, folder
 from worker.adapters.database.engine.runlock import exclusive
 from worker.adapters.database.engine.transaction import mapped_errors
-from worker.errors import ConfigurationError, UsageError
+from worker.errors import ConfigurationError, DatabaseBehind, UsageError
 
 
 def head() -> str:
@@ -29,6 +32,7 @@ def upgrade(url: str, revision: str = "head") -> None:
     """Bring a database to a revision; of several callers at a time, one works and the rest wait.
 
     Raises:
+        DatabaseBehind: this role may not change them.
         DatabaseNewer: a newer version has made its tables.
         StoreUnavailable: it can't be reached.
     """
@@ -49,12 +53,29 @@ def downgrade(url: str, revision: str) -> None:
 def _run(url: str, work: Callable[[Config], None]) -> None:
     engine = single(parse(url))
     try:
-        with exclusive(url, "migrate", wait=True), mapped_errors(), engine.begin() as connection:
+        with (
+            exclusive(url, "migrate", wait=True),
+            mapped_errors(),
+            _by_the_owner(),
+            engine.begin() as connection,
+        ):
             work(_config(connection))
     except CommandError as error:  # a revision that does not exist, or that a later version made
         raise UsageError(f"the database's revisions: {error}") from error
     finally:
         engine.dispose()
+
+
+@contextmanager
+def _by_the_owner() -> Iterator[None]:
+    """Say so when this role may not change the tables: to wait for the right would be in vain."""
+    try:
+        yield
+    except DBAPIError as error:
+        if not is_denied(error):
+            raise
+        words = "this role may not change the database's tables: run `chatflow-ingest db upgrade`"
+        raise DatabaseBehind(f"{words} with their owner's address ({first_line(error)})") from error
 
 
 def _config(connection: Connection) -> Config:
