@@ -5,12 +5,14 @@ import json
 from dataclasses import replace
 
 import pytest
+from rich.cells import cell_len
 
 from tests.cli.desk import BATCH, Terminal, invoke
 from tests.cli.test_cli_wording import a_status
 from worker.cli.audit import Findings, put_findings
 from worker.cli.fitting import folded, near
 from worker.cli.progress import PlainLines
+from worker.cli.terminal import shortened
 from worker.core.model.files import UploadState
 from worker.core.planning import Candidate, plan
 from worker.core.seen import BatchDetails
@@ -149,3 +151,11 @@ def test_a_path_is_told_from_where_its_reader_stands(tmp_path, monkeypatch):
     assert near("/elsewhere/a.wav", Terminal()) == "/elsewhere/a.wav"
     assert near("s3://b/a.wav", Terminal()) == "s3://b/a.wav"
     assert near(str(tmp_path / "a.wav"), io.StringIO()) == str(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("text", ["合同" * 40, "合" + "a" * 90, "a" * 90])
+def test_a_text_is_cut_by_the_columns_that_it_takes(text):
+    cut = shortened(text, 30)
+    assert 28 <= cell_len(cut) <= 30
+    assert cut.endswith("…")
+    assert shortened(text[:12], 30) == text[:12]

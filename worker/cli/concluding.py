@@ -36,7 +36,8 @@ def conclude(status: BatchStatus, store: "Store", *, as_json: bool) -> int:
     if as_json:
         put_json(detailed_object(status, store.details(status.batch_id)))
     else:
-        put(f"{status.batch_id} {status.state}: {counts_text(status) or 'no files'}")
+        line = f"{status.batch_id} {status.state}: {counts_text(status) or 'no files'}"
+        put(folded(line, "  ", sys.stdout))
         _say_what_went_wrong(status, store)
     if status.state is BatchState.RUNNING:
         say(f"not finished; {how_to_resume(status.batch_id)}")

@@ -182,8 +182,15 @@ def table(*columns: str, rows: Iterable[Iterable[object]], title: str | None = N
 
 
 def shortened(text: str, length: int = 60) -> str:
-    """The beginning of a text, with an ellipsis where it was cut."""
-    return text if len(text) <= length else text[: length - 1] + "…"
+    """As much of a text as so many columns hold, with an ellipsis where it was cut.
+
+    A Chinese character takes two.
+    """
+    if len(text) * 2 <= length or (text.isascii() and len(text) <= length):
+        return text
+    from rich.cells import cell_len, set_cell_size
+
+    return text if cell_len(text) <= length else set_cell_size(text, length - 1).rstrip() + "…"
 
 
 def drop_stdout() -> None:

@@ -146,13 +146,15 @@ def _moment(moment: datetime | None) -> str | None:
 
 def results_lines(results: Iterable[FileResult], width: int) -> Iterator[str]:
     """Results for a reader at a terminal: a line for each file, as it comes."""
+    from rich.cells import set_cell_size
+
     room = max(16, min(32, width // 3))
     yield f"{'state':<10}  {'file':<{room}}  what came out"
     for result in results:
-        name = shortened(shown(result.name), room)
+        name = set_cell_size(shortened(shown(result.name), room), room)
         reason = ": ".join(filter(None, (result.error_code, result.error_message)))
         said = reason or " / ".join(
             turn.text for turn in turns(result.parse_content, result.parse_segments)
         )
-        line = f"{result.state:<10}  {name:<{room}}  {shown(' '.join(said.split()))}"
+        line = f"{result.state:<10}  {name}  {shown(' '.join(said.split()))}"
         yield shortened(line, width)
