@@ -80,6 +80,10 @@ MINUTES ?= 30
 soak: test-venv ## Steady arrivals and random faults for MINUTES=30: nothing may grow; figures to soak.csv
 	$(BIN)/python -m tests.soak $(MINUTES)
 
+.PHONY: fuzz
+fuzz: test-venv ## Feed every parser changed samples for MINUTES=30, all in turn
+	$(BIN)/python -m tests.fuzz $(MINUTES)
+
 SEEDS ?= 1000
 FIRST ?= 0
 

@@ -1,8 +1,20 @@
 """Names and secrets of sources that are addresses."""
 
-import pytest
+from urllib.parse import unquote
 
-from worker.core.addresses import bare, climbs, file_name, has_secret, place, without_secrets
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.core.addresses import (
+    bare,
+    climbs,
+    decoded,
+    file_name,
+    has_secret,
+    place,
+    without_secrets,
+)
 from worker.core.planning import format_of
 
 
@@ -144,3 +156,15 @@ def test_another_user_host_or_bucket_is_another_place(url: str, root: str):
 def test_a_path_that_climbs_is_seen_in_every_spelling(path: str):
     assert climbs(path)
     assert not climbs("/a/..b/c..")
+
+
+def test_a_percent_sign_quoted_a_million_times_is_read_at_once():
+    assert decoded("%" + "25" * 1_000_000 + "2e") == "."
+
+
+@given(st.text("%25e4", max_size=30))
+def test_an_address_is_decoded_as_pass_after_pass_would(text):
+    expected = text
+    while (plain := unquote(expected)) != expected:
+        expected = plain
+    assert decoded(text) == expected

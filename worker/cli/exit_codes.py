@@ -6,8 +6,10 @@ from inspect import cleandoc
 from typing import Any
 
 import typer
+from typer._click.exceptions import NoSuchOption
 from typer.core import TyperGroup
 
+from worker.cli.program import NAME
 from worker.cli.terminal import complain, shown
 from worker.errors import ConfigurationError, IngestError, UsageError
 
@@ -53,6 +55,10 @@ class Commands(Flowing):
         except IngestError as error:
             _explain(error)
             raise typer.Exit(NOT_ALL) from None
+        except NoSuchOption as error:
+            if any(error.option_name in option.opts for option in ctx.command.params):
+                error.message += f" It stands before the command: {NAME} {error.option_name} ..."
+            raise
 
 
 def _explain(error: IngestError) -> None:

@@ -172,6 +172,8 @@ def inputs_object(text: str | None) -> str | None:
         value = json.loads(text, parse_constant=_no_constant)
     except ValueError as error:
         raise UsageError(f"--inputs: no valid JSON: {error}") from None
+    except RecursionError:
+        raise UsageError("--inputs: nested too deeply") from None
     if not isinstance(value, dict):
         raise UsageError('--inputs: write a JSON object, such as {"language": "en"}')
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -12,6 +12,9 @@ LOCAL_SCHEMES = frozenset({"file", "local"})
 _QUOTED = frozenset({"http", "https", *LOCAL_SCHEMES})
 """Schemes whose addresses spell a path's characters with percent signs."""
 
+_QUOTED_AGAIN = re.compile("%(?:25)+")
+"""A percent sign that was quoted, however often: one pass for each time might never end."""
+
 _HALVES = re.compile("[\ud800-\udfff]")
 _PORTS = {"http": 80, "https": 443, "sftp": 22, "ssh": 22, "ftp": 21}
 """Schemes whose addresses begin with a host, and the port that is meant when none is said."""
@@ -40,7 +43,7 @@ CURE_OF_SECRETS = (
 
 def decoded(text: str) -> str:
     """Percent signs decoded as often as there are any: a server may do it twice."""
-    while (plain := unquote(text)) != text:
+    while (plain := unquote(_QUOTED_AGAIN.sub("%", text))) != text:
         text = plain
     return text
 

@@ -84,7 +84,7 @@ def _values(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
             continue
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise NoRecording(f"line {number} is no JSON") from None
         if not isinstance(value, dict):
             raise NoRecording(f"line {number} is no object")

@@ -145,7 +145,7 @@ def parse_schedules(text: str, file: str) -> tuple[Schedule, ...]:
     where = f"{VARIABLE} {file}"
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError is one, an integer of 5,000 digits another
         raise ConfigurationError(f"{where}: {error}") from None
     except RecursionError:
         raise ConfigurationError(f"{where}: nested too deeply") from None

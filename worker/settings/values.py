@@ -119,6 +119,8 @@ def _json_object(value: object) -> object:
         return json.loads(value)
     except ValueError:
         raise ValueError('write it as a JSON object: {"name": value, ...}') from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def _object_or_file(value: object) -> object:
@@ -134,8 +136,6 @@ def _object_or_file(value: object) -> object:
     except OSError as error:
         words = f"neither a JSON object nor the path of a file ({error.strerror})"
         raise ValueError(words) from None
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
 
 
 def _source_options(value: dict[str, Any]) -> dict[str, Any]:

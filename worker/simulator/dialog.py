@@ -266,6 +266,6 @@ def _is_direct(body: dict[str, Any]) -> bool:
 def _object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

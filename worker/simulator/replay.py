@@ -259,7 +259,7 @@ def _with_id(value: Any, name: str, new: int | str) -> Any:
 
 
 def _object(text: str) -> Event:
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         value = json.loads(text)
         if isinstance(value, dict):
             return value

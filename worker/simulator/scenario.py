@@ -164,7 +164,7 @@ def _tables(source: Path | str | dict[str, Any] | None, name: str) -> dict[str, 
                 return tomllib.loads(source)
             case _:
                 return source
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{name}: {error}") from error
 
 

@@ -76,7 +76,7 @@ def _parsed(text: str, content_type: str) -> dict[str, Any]:
         if content_type != "application/json":
             return tomllib.loads(text)
         tables = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"scenario: {error}") from error
     if not isinstance(tables, dict):
         raise ConfigurationError("scenario: must be an object")

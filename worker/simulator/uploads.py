@@ -156,7 +156,7 @@ def _is_object(inputs: str | None) -> bool:
         return True
     try:
         return isinstance(json.loads(inputs), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 

@@ -103,7 +103,7 @@ def _object(text: str) -> dict[str, Any] | None:
     """The JSON object of a row; None for a broken one, which is nobody else's concern."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
