@@ -191,3 +191,23 @@ def test_migrations_are_found_inside_an_installed_package(tmp_path: Path, monkey
 
 def test_the_revision_that_the_code_wants_is_the_newest_one():
     assert migrate.head() == HEAD
+
+
+def test_a_change_does_not_wait_for_ever_for_a_table(empty_database_url: str, monkeypatch):
+    url = empty_database_url
+    if url.startswith("sqlite"):
+        pytest.skip("its lock is the file's, and bounded for everybody")
+    migrate.upgrade(url, "0007")
+    monkeypatch.setattr(migrate, "LOCK_WAIT", 1)
+
+    def refused(connection) -> None:
+        connection.execute(text("select count(*) from batches"))  # a report that stays open
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("lock table batches in row exclusive mode"))
+        with pytest.raises(StoreUnavailable, match=r"kept one of them locked.*db upgrade"):
+            migrate.upgrade(url)
+
+    looked_at(url, refused)
+    assert current(url) == "0007"
+    migrate.upgrade(url)
+    assert current(url) == HEAD
