@@ -17,12 +17,13 @@ SAY_EVERY = 1000
 
 def main(arguments: list[str]) -> int:
     number, first = int(arguments[0]), int(arguments[1]) if len(arguments) > 1 else 0
-    began, done, failed = time.process_time(), 0, 0
+    began, done, failed, killed = time.process_time(), 0, 0, 0
     shelf = Shelf()
     try:
         for seed in range(first, first + number):
             outcome = simulate(seed, shelf)
             done += 1
+            killed += outcome.killed
             failed += bool(outcome.faults)
             if outcome.faults or number == 1:
                 tell(outcome)
@@ -32,7 +33,8 @@ def main(arguments: list[str]) -> int:
         pass
     shelf.close()
     speed = done / (time.process_time() - began)
-    print(f"{done} seeds from {first}, {failed} with faults, {speed:.1f} per second of CPU")
+    counts = f"{done} seeds from {first}, {failed} with faults, {killed:,} kills"
+    print(f"{counts}, {speed:.1f} per second of CPU")
     return min(failed, 1)
 
 
