@@ -9,7 +9,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, BinaryIO, assert_never
 
 import orjson
@@ -67,10 +68,14 @@ def _write_csv(results: Iterable[FileResult], out: BinaryIO) -> None:
 
 def _with_segments_as_text(result: FileResult) -> dict[str, Any]:
     line = result_line(result)
-    if result.parse_segments is not None:
-        line["parse_segments"] = json_text(result.parse_segments).decode()
+    line["parse_segments"] = _segments_text(result)
     line["sanitized"] = "true" if result.sanitized else "false"
     return line
+
+
+def _segments_text(result: FileResult) -> str | None:
+    segments = result.parse_segments
+    return None if segments is None else json_text(segments).decode()
 
 
 def _write_parquet(results: Iterable[FileResult], out: BinaryIO) -> None:
@@ -81,8 +86,8 @@ def _write_parquet(results: Iterable[FileResult], out: BinaryIO) -> None:
     # Closing the sink would close `out`; the writer itself closes only what it has opened.
     sink = pa.PythonFile(out, mode="w")
     with parquet.ParquetWriter(sink, schema, compression="zstd") as writer:
-        for rows in _row_groups(results):
-            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+        for group in _row_groups(results):
+            writer.write_table(_table(group, schema))
     sink.flush()
 
 
@@ -101,25 +106,40 @@ def _schema() -> pa.Schema:
     return pa.schema([(name, special.get(name, pa.string())) for name in COLUMNS])
 
 
-def _row_groups(results: Iterable[FileResult]) -> Iterator[list[dict[str, Any]]]:
-    """Rows until a group is full, by count or, contents being of any size, by characters."""
-    rows: list[dict[str, Any]] = []
+def _row_groups(results: Iterable[FileResult]) -> Iterator[list[FileResult]]:
+    """Results until a group is full, by count or, contents being of any size, by characters."""
+    group: list[FileResult] = []
     weight = 0
     for result in results:
-        row = _typed_row(result)
-        rows.append(row)
-        weight += sum(len(value) for value in row.values() if isinstance(value, str))
-        if len(rows) >= ROW_GROUP_ROWS or weight >= ROW_GROUP_BYTES:
-            yield rows
-            rows, weight = [], 0
-    if rows:
-        yield rows
+        group.append(result)
+        weight += _weight(result)
+        if len(group) >= ROW_GROUP_ROWS or weight >= ROW_GROUP_BYTES:
+            yield group
+            group, weight = [], 0
+    if group:
+        yield group
 
 
-def _typed_row(result: FileResult) -> dict[str, Any]:
-    line = _with_segments_as_text(result)
-    return line | {
-        "submitted_at": result.submitted_at,
-        "finished_at": result.finished_at,
-        "sanitized": result.sanitized,
-    }
+def _weight(result: FileResult) -> int:
+    """Characters of what may be large; segments are another form of the contents."""
+    return 2 * len(result.parse_content or "") + len(result.llm_content or "") + len(result.source)
+
+
+_AS_TEXT: Mapping[str, Callable[[FileResult], str | None]] = {
+    "batch_id": lambda result: str(result.batch_id),
+    "file_id": lambda result: str(result.file_id),
+    "state": lambda result: result.state.value,
+    "parse_segments": _segments_text,
+    "reused_from": lambda result: None if result.reused_from is None else str(result.reused_from),
+}
+
+
+def _table(group: Sequence[FileResult], schema: pa.Schema) -> pa.Table:
+    """A column at a time, which costs a tenth of a row at a time."""
+    import pyarrow as pa
+
+    columns = [
+        pa.array(list(map(_AS_TEXT.get(field.name) or attrgetter(field.name), group)), field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)

@@ -7,6 +7,7 @@ Celery, the service's clients, Arrow) is imported inside the command that needs 
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -33,6 +34,8 @@ from worker.cli.exit_codes import Commands
 from worker.cli.terminal import set_voice
 
 PROGRAM = "chatflow-ingest"
+COLLECT_AFTER = (20_000, 50, 100)
+"""How many objects, and passes over the younger ones, until the garbage collector looks around."""
 
 app = typer.Typer(
     name=PROGRAM,
@@ -121,6 +124,9 @@ app.command(rich_help_panel="Upkeep")(pruning.prune)
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    # A command imports much and streams much, all of it without cycles: looking for some after
+    # every 700 objects is a fifth of what `status`, and two fifths of what `results` costs.
+    gc.set_threshold(*COLLECT_AFTER)
     for stream in (sys.stdout, sys.stderr):
         # A name that is no UTF-8, or a terminal that knows no Chinese, must not end a command.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

@@ -35,6 +35,9 @@ Certain knowledge is never overwritten by `unknown`; an acceptance tops everythi
 COUNTED = frozenset({UploadState.ACCEPTED, UploadState.REFUSED, UploadState.UNKNOWN})
 """Ends of an upload that use up an attempt; what was never sent uses up none."""
 
+ACCEPTED_ONCE = frozenset({FileState.POLLING, FileState.SUCCEEDED, FileState.PARTIAL})
+"""A file in one of these that used one attempt up, and took over no result: it was accepted."""
+
 _UNSETTLED = frozenset({UploadState.INTENT, UploadState.SENT})
 _UNSENT = frozenset({UploadState.INTENT, UploadState.WITHDRAWN})
 

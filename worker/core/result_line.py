@@ -14,16 +14,14 @@ COLUMNS = tuple(field.name for field in fields(FileResult))
 
 def result_line(result: FileResult) -> dict[str, Any]:
     """A file's result as plain JSON values, its keys in the order of `COLUMNS`."""
-    return {name: _plain(name, getattr(result, name)) for name in COLUMNS}
-
-
-def _plain(name: str, value: Any) -> Any:
-    match name:
-        case "batch_id" | "file_id" | "state":
-            return str(value)
-        case "reused_from":
-            return None if value is None else str(value)
-        case "submitted_at" | "finished_at":
-            return None if value is None else iso(value)
-        case _:
-            return value
+    line = {name: getattr(result, name) for name in COLUMNS}
+    line["batch_id"] = str(result.batch_id)
+    line["file_id"] = str(result.file_id)
+    line["state"] = result.state.value
+    if result.reused_from is not None:
+        line["reused_from"] = str(result.reused_from)
+    if result.submitted_at is not None:
+        line["submitted_at"] = iso(result.submitted_at)
+    if result.finished_at is not None:
+        line["finished_at"] = iso(result.finished_at)
+    return line

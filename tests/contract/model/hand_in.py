@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
@@ -19,9 +21,10 @@ from tests.contract.model.queue import surely
 from tests.contract.model.records import ModelNotification
 from worker.core.lifecycle import FileState
 from worker.core.model.batches import BatchOptions, NewBatch
+from worker.core.model.files import UploadState
 from worker.core.model.fleet import Notification
 from worker.core.model.ids import BatchId, Crew
-from worker.core.seen import Narrow
+from worker.core.seen import Narrow, UploadCounts
 
 NOTIFY = {"task": "done"}
 AGES = [0.0, 100.0, 1000.0]
@@ -187,7 +190,21 @@ class HandIn(Side):
             (file.id, file.state, file.result, file.upload_attempts, file.polls)
             for file in self.model.files_of(batch)
         ]
-        self.store.details(batch)
+        assert self.store.details(batch).uploads == self.upload_counts(batch)
+
+    def upload_counts(self, batch: BatchId) -> UploadCounts:
+        """The batch's whole ledger, counted."""
+        ledgers = [
+            Counter(upload.state for upload in file.ledger) for file in self.model.files_of(batch)
+        ]
+        counts = sum(ledgers, Counter())
+        taken = (each[UploadState.ACCEPTED] + each[UploadState.UNKNOWN] for each in ledgers)
+        return UploadCounts(
+            accepted=counts[UploadState.ACCEPTED],
+            refused=counts[UploadState.REFUSED],
+            unknown=counts[UploadState.UNKNOWN],
+            repeated=sum(number - 1 for number in taken if number),
+        )
 
     # --- notifications ---
 

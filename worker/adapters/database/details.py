@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, and_, case, func, or_, select
 
 from worker.adapters.database.attendants import living
 from worker.adapters.database.breakers import open_breakers
@@ -16,6 +17,7 @@ from worker.adapters.database.ready_times import sketches_of
 from worker.adapters.database.reasons import UNSUCCESSFUL
 from worker.adapters.database.status import status_of
 from worker.adapters.database.tables import files, outbox, service_state, uploads
+from worker.core.ledger import ACCEPTED_ONCE
 from worker.core.lifecycle import BatchState, FileState
 from worker.core.model.batches import BatchStatus
 from worker.core.model.files import UploadState
@@ -28,8 +30,10 @@ from worker.core.slowness import slow_files
 _TAKEN = (UploadState.ACCEPTED.value, UploadState.UNKNOWN.value)
 """Uploads that the service has, or may have."""
 
+_NOT_ACCEPTED = (UploadState.REFUSED.value, UploadState.UNKNOWN.value)
+
 _LOOKED_AT = 50
-"""Files that are compared with their kind: the oldest ones at the service."""
+"""Files that are compared with their kind: the oldest ones at the service; or the newest."""
 
 
 class DetailStore(Repository):
@@ -59,7 +63,7 @@ def details_of(tx: Transaction, status: BatchStatus) -> BatchDetails:
         attended_by=attended_by,
         workers=workers,
         errors=_errors(tx, batch),
-        uploads=_uploads(tx, batch),
+        uploads=_uploads(tx, status),
         flight=flight,
         slow=() if flight is None else tuple(slow_files(_oldest(tx, batch), known)),
         eta=_eta(tx, status, flight, known.values()) if running else None,
@@ -93,46 +97,82 @@ def _errors(tx: Transaction, batch: UUID) -> dict[str, int]:
     return {row.error_code: row.number for row in tx.run(counted)}
 
 
-def _uploads(tx: Transaction, batch: UUID) -> UploadCounts:
-    of_batch = files.join(uploads, uploads.c.file_id == files.c.id)
-    mine: ColumnElement[bool] = files.c.batch_id == batch
+_OTHERWISE = tuple(state.value for state in FileState if state not in ACCEPTED_ONCE)
+_AGAIN = or_(
+    files.c.upload_attempts > 1,
+    and_(files.c.upload_attempts == 1, files.c.reused_from.is_not(None)),
+)
+_ONCE = and_(
+    files.c.upload_attempts == 1,
+    files.c.reused_from.is_(None),
+    files.c.state.in_(_OTHERWISE),
+)
+
+
+def _uploads(tx: Transaction, status: BatchStatus) -> UploadCounts:
+    """What became of the uploads.
+
+    The files' own rows count those that ended. The ledger, several times as large, is asked only
+    about the files of which it may know more than that their one upload was accepted.
+    """
+    counted: Any = tx.run(
+        select(
+            func.coalesce(func.sum(files.c.upload_attempts), 0).label("ended"),
+            func.coalesce(func.sum(case((_AGAIN, 1), else_=0)), 0).label("again"),
+        ).where(files.c.batch_id == status.batch_id)
+    ).one()
+    ended, lost = int(counted.ended), Counter[str]()
+    if counted.again:
+        lost += _not_accepted(tx, status.batch_id, _AGAIN)
+    if any(state not in ACCEPTED_ONCE for state in status.counts):
+        lost += _not_accepted(tx, status.batch_id, _ONCE)
+    return UploadCounts(
+        accepted=ended - lost.total(),
+        refused=lost[UploadState.REFUSED],
+        unknown=lost[UploadState.UNKNOWN],
+        repeated=_repeated(tx, status.batch_id) if counted.again else 0,
+    )
+
+
+def _not_accepted(tx: Transaction, batch: UUID, which: ColumnElement[bool]) -> Counter[str]:
     by_state = (
         select(uploads.c.state, func.count().label("number"))
-        .select_from(of_batch)
-        .where(mine)
+        .select_from(files.join(uploads, uploads.c.file_id == files.c.id))
+        .where(files.c.batch_id == batch, which, uploads.c.state.in_(_NOT_ACCEPTED))
         .group_by(uploads.c.state)
     )
-    counts = {row.state: row.number for row in tx.run(by_state)}
+    return Counter({row.state: row.number for row in tx.run(by_state)})
+
+
+def _repeated(tx: Transaction, batch: UUID) -> int:
     again = (
         select((func.count() - 1).label("extra"))
-        .select_from(of_batch)
-        .where(mine, files.c.upload_attempts > 1, uploads.c.state.in_(_TAKEN))
+        .select_from(files.join(uploads, uploads.c.file_id == files.c.id))
+        .where(files.c.batch_id == batch, files.c.upload_attempts > 1, uploads.c.state.in_(_TAKEN))
         .group_by(uploads.c.file_id)
         .having(func.count() > 1)
         .subquery()
     )
-    return UploadCounts(
-        accepted=counts.get(UploadState.ACCEPTED, 0),
-        refused=counts.get(UploadState.REFUSED, 0),
-        unknown=counts.get(UploadState.UNKNOWN, 0),
-        repeated=int(tx.run(select(func.coalesce(func.sum(again.c.extra), 0))).scalar_one()),
-    )
+    return int(tx.run(select(func.coalesce(func.sum(again.c.extra), 0))).scalar_one())
 
 
 def _flight(tx: Transaction, status: BatchStatus) -> Flight | None:
     """The files at the service; looked at only where there are some."""
-    if not status.counts.get(FileState.POLLING):
+    count = status.counts.get(FileState.POLLING)
+    if not count:
         return None
-    row: Any = tx.run(
-        select(
-            func.count().label("number"),
-            func.max(files.c.submitted_at).label("newest"),
-            func.max(files.c.deadline_at).label("deadline"),
-        ).where(files.c.batch_id == status.batch_id, files.c.state == FileState.POLLING.value)
-    ).one()
-    if not row.number:
+    newest = (
+        select(files.c.submitted_at, files.c.deadline_at)
+        .where(files.c.batch_id == status.batch_id, files.c.state == FileState.POLLING.value)
+        .order_by(files.c.submitted_at.desc())
+        .limit(_LOOKED_AT)
+    )
+    # Whoever was submitted last has the last deadline, but for retries: good enough to foretell.
+    rows = [row for row in tx.run(newest) if row.submitted_at is not None]
+    if not rows:
         return None
-    return Flight(row.number, tx.since(row.newest), tx.until(row.deadline))
+    deadlines = [row.deadline_at for row in rows if row.deadline_at is not None]
+    return Flight(count, tx.since(rows[0].submitted_at), tx.until(max(deadlines, default=None)))
 
 
 def _oldest(tx: Transaction, batch: UUID) -> list[Flying]:

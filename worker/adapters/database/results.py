@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, func, select
@@ -17,17 +18,45 @@ from worker.core.model.ids import BatchId, Crew, FileId, UploadId
 from worker.core.model.stories import FileEvent, FilePlace, FileResult, FileStory, UploadEntry
 from worker.errors import UnknownBatch, UnknownFile
 
-PAGE_FILES = 500
+PAGE_FILES = 2_000
 PAGE_CHARACTERS = 8 * 2**20
 
-_CONTENTS = [
+_RESULT: tuple[Any, ...] = (
+    files.c.batch_id,
+    files.c.id,
+    files.c.source,
+    files.c.name,
+    files.c.size,
+    files.c.sha256,
+    files.c.category,
+    files.c.chatflow_file_id,
+    files.c.service_status,
+    files.c.state,
+    files.c.error_code,
+    files.c.error_message,
     results.c.parse_content,
     results.c.parse_segments,
     results.c.llm_content,
+    files.c.upload_attempts,
+    files.c.polls,
+    files.c.submitted_at,
+    files.c.finished_at,
     results.c.sanitized,
-]
+    files.c.reused_from,
+)
+"""What a result is made of, in the order of its fields: a million rows are not asked by name."""
+
+_PLACE: tuple[Any, ...] = (
+    files.c.created_at,
+    files.c.next_at,
+    files.c.lease_token,
+    files.c.crew,
+    files.c.failures,
+    files.c.deadline_at,
+)
 _JOINED = files.outerjoin(results, results.c.file_id == files.c.id)
-_WHOLE: Select[Any] = select(files, *_CONTENTS).select_from(_JOINED)
+_LINES: Select[Any] = select(*_RESULT).select_from(_JOINED)
+_WHOLE: Select[Any] = select(*_RESULT, *_PLACE).select_from(_JOINED)
 _PLAN: Select[Any] = (
     select(files.c.turn, func.coalesce(results.c.content_size, 0).label("content_size"))
     .select_from(_JOINED)
@@ -60,10 +89,13 @@ class ResultStore(Repository):
         return int(row.next_turn)
 
     def _pages(self, chosen: Sequence[ColumnElement[bool]], turns: int) -> Iterator[FileResult]:
-        start = 0
-        while start < turns:
-            page, start = self._page(chosen, start)
-            yield from map(_file_result, page)
+        """The pages, each read while the caller is busy with the one before."""
+        with ThreadPoolExecutor(1, "results") as reader:
+            start, coming = 0, None
+            while start < turns:
+                page, start = (coming or reader.submit(self._page, chosen, start)).result()
+                coming = reader.submit(self._page, chosen, start) if start < turns else None
+                yield from map(_file_result, page)
 
     @reads
     def _page(
@@ -73,7 +105,7 @@ class ResultStore(Repository):
         # A range of turns, not a LIMIT: no planner can mistake it for a reason to sort the batch.
         plan = tx.run(_PLAN.where(*chosen, _turns_in(start, start + PAGE_FILES))).all()
         following = _first_that_does_not_fit(plan, start + PAGE_FILES)
-        page = _WHOLE.where(*chosen, _turns_in(start, following)).order_by(files.c.turn)
+        page = _LINES.where(*chosen, _turns_in(start, following)).order_by(files.c.turn)
         return tx.run(page).all(), following
 
     @reads
@@ -111,30 +143,36 @@ def _first_that_does_not_fit(plan: Sequence[Row[Any]], stop: int) -> int:
     return stop
 
 
+_STATES = {state.value: state for state in FileState}
+
+
 def _file_result(row: Row[Any]) -> FileResult:
-    segments = row.parse_segments
+    (
+        batch, file, source, name, size, sha256, category, number, status, state, code, message,
+        content, segments, answer, uploads_made, polls, submitted, finished, sanitized, reused,
+    ) = row[: len(_RESULT)]  # fmt: skip
     return FileResult(
-        batch_id=BatchId(row.batch_id),
-        file_id=FileId(row.id),
-        source=row.source,
-        name=row.name,
-        size=row.size,
-        sha256=row.sha256,
-        category=row.category,
-        chatflow_file_id=row.chatflow_file_id,
-        status=row.service_status,
-        state=FileState(row.state),
-        error_code=row.error_code,
-        error_message=row.error_message,
-        parse_content=row.parse_content,
-        parse_segments=None if segments is None else json.loads(segments),
-        llm_content=row.llm_content,
-        upload_attempts=row.upload_attempts,
-        polls=row.polls,
-        submitted_at=row.submitted_at,
-        finished_at=row.finished_at,
-        sanitized=bool(row.sanitized),
-        reused_from=None if row.reused_from is None else FileId(row.reused_from),
+        batch,
+        file,
+        source,
+        name,
+        size,
+        sha256,
+        category,
+        number,
+        status,
+        _STATES[state],
+        code,
+        message,
+        content,
+        None if segments is None else json.loads(segments),
+        answer,
+        uploads_made,
+        polls,
+        submitted,
+        finished,
+        bool(sanitized),
+        reused,
     )
 
 

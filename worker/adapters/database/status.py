@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, bindparam, func, select
+from sqlalchemy import Row, bindparam, func, literal, select
 
 from worker.adapters.database.engine.transaction import Repository, Transaction, reads
 from worker.adapters.database.rows import among
@@ -59,25 +59,38 @@ def _described(tx: Transaction, rows: Sequence[Row[Any]]) -> list[BatchStatus]:
 
 
 def _counted(tx: Transaction, ids: Sequence[UUID]) -> tuple[Counts, dict[UUID, float]]:
-    if not ids:
-        return {}, {}
-    counted = (
-        select(
-            files.c.batch_id,
-            files.c.state,
-            func.count().label("number"),
-            func.min(files.c.submitted_at).label("first"),
-        )
-        .where(among(tx.kind, files.c.batch_id, "ids"))
-        .group_by(files.c.batch_id, files.c.state)
-    )
     counts: Counts = {}
-    oldest: dict[UUID, float] = {}
-    for row in tx.run(counted, {"ids": list(ids)}):
+    for row in _numbers(tx, ids):
         counts.setdefault(row.batch_id, {})[FileState(row.state)] = row.number
-        if row.state == FileState.POLLING and row.first is not None:
-            oldest[row.batch_id] = tx.since(row.first)
-    return counts, oldest
+    polling = [batch for batch, of_batch in counts.items() if of_batch.get(FileState.POLLING)]
+    return counts, _oldest(tx, polling)
+
+
+def _numbers(tx: Transaction, ids: Sequence[UUID]) -> Sequence[Row[Any]]:
+    number = func.count().label("number")
+    if len(ids) == 1:  # MariaDB takes half the time when it may group by one column
+        one = select(
+            literal(ids[0], files.c.batch_id.type).label("batch_id"), files.c.state, number
+        )
+        return tx.run(one.where(files.c.batch_id == ids[0]).group_by(files.c.state)).all()
+    several = select(files.c.batch_id, files.c.state, number)
+    several = several.where(among(tx.kind, files.c.batch_id, "ids"))
+    several = several.group_by(files.c.batch_id, files.c.state)
+    return tx.run(several, {"ids": list(ids)}).all() if ids else []
+
+
+def _oldest(tx: Transaction, ids: Sequence[UUID]) -> dict[UUID, float]:
+    """For how long the service has had each batch's oldest file: one step of the index each."""
+    if not ids:
+        return {}
+    first = (
+        select(func.min(files.c.submitted_at))
+        .where(files.c.batch_id == batches.c.id, files.c.state == FileState.POLLING.value)
+        .scalar_subquery()
+    )
+    chosen = select(batches.c.id, first.label("first")).where(among(tx.kind, batches.c.id, "ids"))
+    rows = tx.run(chosen, {"ids": list(ids)})
+    return {row.id: tx.since(row.first) for row in rows if row.first is not None}
 
 
 _PAUSE = select(pauses.c.reason).where(pauses.c.profile == bindparam("profile"))

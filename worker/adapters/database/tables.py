@@ -160,6 +160,12 @@ files = _table(
     ),
     Index("ix_files_reuse_key", "reuse_key", **_partial("reuse_key IS NOT NULL")),
     Index("ix_files_waits_for", "waits_for", **_partial("waits_for IS NOT NULL")),
+    Index(
+        "ix_files_retrying",
+        "error_code",
+        "crew",
+        **_partial("lane IS NOT NULL AND error_code IS NOT NULL"),
+    ),
     # A queue's rows change all the time: vacuum long before a fifth of them is dead.
     postgresql_with={"autovacuum_vacuum_scale_factor": "0.02"},
 )
@@ -217,6 +223,7 @@ uploads = _table(
     _moment("ended_at"),
     UniqueConstraint("file_id", "attempt"),
     Index("ix_uploads_dialog_id", "dialog_id"),
+    Index("ix_uploads_unknown", "created_at", **_partial("state = 'unknown'")),
 )
 
 service_state = _table(

@@ -37,6 +37,20 @@ def _first_after(lane: str) -> Select[Any]:
 
 
 _FIRST_AFTER = {lane: _first_after(lane) for lane in _LANES}
+
+
+def _first_in(lane: str) -> Select[Any]:
+    return (
+        select(files.c.next_at)
+        .where(files.c.lane == literal_column(f"'{lane}'"), files.c.crew == bindparam("crew"))
+        .order_by(files.c.next_at)
+        .limit(1)
+        .with_hint(files, "FORCE INDEX (ix_files_due)", "mysql")
+        .with_hint(files, "FORCE INDEX (ix_files_due)", "mariadb")
+    )
+
+
+_FIRST_IN = {lane: _first_in(lane) for lane in _LANES}
 _ALL_PAUSED = select(pauses.c.profile)
 _TAKE = (
     update(wakes)
@@ -92,6 +106,22 @@ def _earliest(tx: Transaction) -> dict[tuple[Crew, Lane], _First]:
             if first.at < known.at:
                 found[first.crew, first.lane] = first
     return found
+
+
+def crews(tx: Transaction) -> set[Crew]:
+    """Everybody who has an open file."""
+    return {first.crew for lane in _LANES for first in _firsts(tx, lane)}
+
+
+def first_moment(tx: Transaction, crew: Crew, lane: Lane) -> datetime | None:
+    """When the crew's first file of this lane is or was due, None when it has none."""
+    moments = [
+        row.next_at
+        for name, kind in _LANES.items()
+        if kind is lane
+        for row in tx.run(_FIRST_IN[name], {"crew": crew})
+    ]
+    return min(moments, default=None)
 
 
 def _firsts(tx: Transaction, lane: str) -> Iterator[_First]:

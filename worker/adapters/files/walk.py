@@ -119,7 +119,7 @@ def _files_in(top: Path, fits: Callable[[str], object], *, recursive: bool) -> I
     pending = [_entries(str(top))]
     while pending:
         for path, kind in pending[-1]:
-            if kind == "unreadable" or (kind == "file" and fits(Path(path).name)):
+            if kind == "unreadable" or (kind == "file" and fits(path.rpartition("/")[2])):
                 yield source_of(path)
             elif kind == "folder" and recursive:
                 pending.append(_entries(path))

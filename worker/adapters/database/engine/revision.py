@@ -14,7 +14,7 @@ from worker.errors import ConfigurationError, DatabaseBehind, DatabaseNewer
 
 NEWER_CURE = "install the newer version, or take the database back with its `db downgrade`"
 
-HEAD = "0008"
+HEAD = "0009"
 """The revision that this version works with: the newest one of the migrations."""
 
 _VERSION = table("alembic_version", column("version_num"))
