@@ -96,7 +96,7 @@ bench: test-venv ## Measure CPU, lag and memory beside other ways to do it (12 m
 	$(BIN)/python -m tests.bench $(ARGS)
 
 .PHONY: bench-plots
-bench-plots: test-venv ## Draw what schedules of status calls cost
+bench-plots: test-venv ## Draw what schedules of status calls cost, and how cost grows as work grows
 	$(BIN)/python -m tests.bench.plots $(ARGS)
 
 .PHONY: pictures

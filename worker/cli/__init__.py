@@ -8,6 +8,7 @@ Celery, the service's clients, Arrow) is imported inside the command that needs 
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -127,6 +128,7 @@ def main() -> None:
     # A command imports much and streams much, all of it without cycles: looking for some after
     # every 700 objects is a fifth of what `status`, and two fifths of what `results` costs.
     gc.set_threshold(*COLLECT_AFTER)
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looks at every distribution
     for stream in (sys.stdout, sys.stderr):
         # A name that is no UTF-8, or a terminal that knows no Chinese, must not end a command.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
