@@ -275,6 +275,24 @@ def test_results_are_read_in_pages(bench: Bench, monkeypatch: pytest.MonkeyPatch
     assert [len(line.parse_content or "") for line in lines] == [0, 6, 12, 18] * 2
 
 
+def test_a_file_with_large_contents_that_is_pruned_while_others_are_read_is_left_out(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("worker.adapters.database.results.PAGE_CHARACTERS", 2000)
+    batch, files = bench.polling(3)
+    bench.store.record([done(file, "x" * 1500) for file in files])
+    found = bench.store.results(batch)
+    assert next(found).file_id == files[0].id
+    for table, column in (("results", "file_id"), ("file_events", "file_id"),
+                          ("uploads", "file_id"), ("files", "id")):  # fmt: skip
+        bench.execute(f"DELETE FROM {table} WHERE {column} = :file", file=_bound(bench, files[1]))
+    assert [line.file_id for line in found] == [files[2].id]
+
+
+def _bound(bench: Bench, file) -> object:
+    return file.id if bench.store._database.kind == "postgresql" else str(file.id)
+
+
 def test_contents_of_megabytes_are_kept_whole(bench: Bench):
     batch, (file,) = bench.polling(1)
     text = "é\n" * 2_000_000

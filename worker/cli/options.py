@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -117,9 +118,12 @@ class Selection:
         roots, options = settings.roots, settings.source_options
         for path in self._named():
             found = listing([path], self.recursive, self.glob, roots, options)
-            if database is not None and os.path.isdir(path):  # noqa: PTH112 -- never raises
+            if not os.path.isdir(path):  # noqa: PTH112 -- never raises
+                yield from found
+                continue
+            if database is not None:
                 found = (source for source in found if not source.startswith(database))
-            yield from found
+            yield from ahead(found)
 
     def _named(self) -> Iterator[str]:
         for path in self.paths:
@@ -127,6 +131,21 @@ class Selection:
                 yield from _lines_of_stdin()
             else:
                 yield path
+
+
+_AHEAD = 1000
+
+
+def ahead(sources: Iterator[str]) -> Iterator[str]:
+    """The same sources, the next thousand listed while the caller writes the last to a database."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1, "listing") as reader:
+        pieces = (reader.submit(list, islice(sources, _AHEAD)) for _ in repeat(None))
+        coming = next(pieces)
+        while piece := coming.result():
+            coming = next(pieces)
+            yield from piece
 
 
 def selection(paths: Iterable[str] | None, glob: str | None, *, recursive: bool) -> Selection:

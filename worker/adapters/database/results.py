@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, func, select
+from sqlalchemy import ColumnElement, Row, Select, bindparam, case, func, select
 
+from worker.adapters.database.engine.engines import Kind
 from worker.adapters.database.engine.transaction import Repository, Transaction, reads
 from worker.adapters.database.engine.types import clean
+from worker.adapters.database.rows import among
 from worker.adapters.database.tables import batches, dialogs, file_events, files, results, uploads
 from worker.core.lifecycle import FileState
 from worker.core.model.files import UploadState
@@ -55,13 +59,24 @@ _PLACE: tuple[Any, ...] = (
     files.c.deadline_at,
 )
 _JOINED = files.outerjoin(results, results.c.file_id == files.c.id)
-_LINES: Select[Any] = select(*_RESULT).select_from(_JOINED)
 _WHOLE: Select[Any] = select(*_RESULT, *_PLACE).select_from(_JOINED)
-_PLAN: Select[Any] = (
-    select(files.c.turn, func.coalesce(results.c.content_size, 0).label("content_size"))
-    .select_from(_JOINED)
-    .order_by(files.c.turn)
-)
+_CONTENTS = frozenset({"parse_content", "parse_segments", "llm_content"})
+_SIZE = func.coalesce(results.c.content_size, 0)
+_PAGE: Select[Any] = select(
+    *(
+        case((bindparam("small") >= _SIZE, column)).label(column.name)
+        if column.name in _CONTENTS
+        else column
+        for column in _RESULT
+    ),
+    _SIZE.label("size_of_contents"),
+).select_from(_JOINED)
+"""A page's results; contents that are not small are left out, and asked for by their files."""
+
+
+@cache
+def _of_files(kind: Kind) -> Select[Any]:
+    return select(*_RESULT).select_from(_JOINED).where(among(kind, files.c.id, "ids"))
 
 
 class ResultStore(Repository):
@@ -90,23 +105,40 @@ class ResultStore(Repository):
 
     def _pages(self, chosen: Sequence[ColumnElement[bool]], turns: int) -> Iterator[FileResult]:
         """The pages, each read while the caller is busy with the one before."""
+        starts = iter(range(0, turns, PAGE_FILES))
         with ThreadPoolExecutor(1, "results") as reader:
-            start, coming = 0, None
-            while start < turns:
-                page, start = (coming or reader.submit(self._page, chosen, start)).result()
-                coming = reader.submit(self._page, chosen, start) if start < turns else None
-                yield from map(_file_result, page)
+            ahead = (reader.submit(self._page, chosen, start) for start in starts)
+            coming = next(ahead, None)
+            while coming is not None:
+                page, coming = coming.result(), next(ahead, None)
+                yield from self._filled(page)
 
     @reads
     def _page(
         self, tx: Transaction, chosen: Sequence[ColumnElement[bool]], start: int
-    ) -> tuple[Sequence[Row[Any]], int]:
-        """The files from this turn on that fit on a page, and the turn that the next starts at."""
+    ) -> Sequence[Row[Any]]:
+        """The files of some turns, with such contents as can't be too much for memory together."""
         # A range of turns, not a LIMIT: no planner can mistake it for a reason to sort the batch.
-        plan = tx.run(_PLAN.where(*chosen, _turns_in(start, start + PAGE_FILES))).all()
-        following = _first_that_does_not_fit(plan, start + PAGE_FILES)
-        page = _LINES.where(*chosen, _turns_in(start, following)).order_by(files.c.turn)
-        return tx.run(page).all(), following
+        page = _PAGE.where(*chosen, files.c.turn.between(start, start + PAGE_FILES - 1))
+        return tx.run(page.order_by(files.c.turn), {"small": _small()}).all()
+
+    def _filled(self, page: Sequence[Row[Any]]) -> Iterator[FileResult]:
+        """The page's results; where contents are large, as many files at a time as fit."""
+        portions = iter(_portions([row for row in page if row.size_of_contents > _small()]))
+        known: dict[UUID, Row[Any] | None] = {}
+        for row in page:
+            if row.size_of_contents <= _small():
+                yield _file_result(row)
+                continue
+            if row.id not in known:
+                portion = next(portions)
+                known = dict.fromkeys(portion) | self._whole(portion)
+            if (whole := known.pop(row.id)) is not None:  # else it was pruned meanwhile
+                yield _file_result(whole)
+
+    @reads
+    def _whole(self, tx: Transaction, ids: Sequence[UUID]) -> dict[UUID, Row[Any]]:
+        return {row.id: row for row in tx.run(_of_files(tx.kind), {"ids": list(ids)})}
 
     @reads
     def story(self, tx: Transaction, file: FileId) -> FileStory:
@@ -129,18 +161,23 @@ def _place(row: Row[Any]) -> FilePlace | None:
     )
 
 
-def _turns_in(start: int, stop: int) -> ColumnElement[bool]:
-    return files.c.turn.between(start, stop - 1)
+def _small() -> int:
+    """Characters of contents that come with their page, however many files it has."""
+    return PAGE_CHARACTERS // PAGE_FILES
 
 
-def _first_that_does_not_fit(plan: Sequence[Row[Any]], stop: int) -> int:
-    """The turn of the first file that is too much for the page, `stop` when all fit."""
+def _portions(rows: Sequence[Row[Any]]) -> Iterator[list[UUID]]:
+    """The files, as many at a time as fit in memory together, and at least one."""
+    portion: list[UUID] = []
     filled = 0
-    for number, row in enumerate(plan):
-        filled += row.content_size
-        if number and filled > PAGE_CHARACTERS:
-            return int(row.turn)
-    return stop
+    for row in rows:
+        if portion and filled + row.size_of_contents > PAGE_CHARACTERS:
+            yield portion
+            portion, filled = [], 0
+        portion.append(row.id)
+        filled += row.size_of_contents
+    if portion:
+        yield portion
 
 
 _STATES = {state.value: state for state in FileState}
